@@ -1,0 +1,160 @@
+"""Score a VQ2D submission: the six official figures, and which queries were lost where."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ren_core.errors import DataError
+from ren_core.stages import atomic_path, to_plain, write_json
+from vq2d.breakdown import FOUND, Group, Trace, breakdown, count_losses, lost_at, read_traces
+from vq2d.documents import Document, has_truth, load_document, valid_query_sets
+from vq2d.metrics import METRICS, QueryResult, compute, per_query
+from vq2d.submission import Problem, repair, validate
+
+OFFICIAL_NAMES = ("tAP", "tAP @ IoU=0.25", "stAP", "stAP @ IoU=0.25", "success", "recovery %")
+SHOWN_PROBLEMS = 20
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Validate, score, break down; 0 done, 1 invalid or failed, 2 usage."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.validate_only and args.trace is not None:
+        parser.error("--trace needs figures: leave out --validate-only")
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        return run(args)
+    except (DataError, OSError) as err:
+        print(err, file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--predictions", type=Path, required=True, help="submission JSON")
+    parser.add_argument("--annotations", type=Path, required=True, help="Ego4D annotation JSON")
+    parser.add_argument("--json", type=Path, help="write figures, groups and rows per query here")
+    parser.add_argument("--validate-only", action="store_true", help="check the form, no figures")
+    parser.add_argument(
+        "--repair", type=Path, help="write a mended submission here and go on with it"
+    )
+    parser.add_argument("--trace", type=Path, help="JSON of what each stage knew, by query key")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the command line asks; the exit code."""
+    started = time.monotonic()
+    annotations, submission = load_document(args.annotations), load_document(args.predictions)
+    if args.repair is not None:
+        submission = write_repaired(submission, annotations, args.repair)
+    problems = validate(submission, annotations)
+    report: dict[str, Any] = {
+        "predictions": args.predictions,
+        "annotations": args.annotations,
+        "problems": problems,
+    }
+    is_valid = print_problems(problems)
+    if is_valid and not args.validate_only:
+        if has_truth(annotations):
+            traces = {} if args.trace is None else read_traces(load_document(args.trace))
+            report |= score(submission, annotations, traces)
+        elif any(valid_query_sets(annotations)):
+            print(
+                "The annotation file has no response tracks, so the form was checked and no more."
+            )
+        else:
+            print("The annotation file has no valid query, so there is nothing to score.")
+    if args.json is not None:
+        write_json(args.json, without_nan(report | {"seconds": time.monotonic() - started}))
+    return 0 if is_valid else 1
+
+
+def write_repaired(submission: Document, annotations: Document, out: Path) -> Document:
+    """Mend the submission, say what was changed, write it."""
+    mended, changes = repair(submission, annotations)
+    with atomic_path(out) as tmp:
+        tmp.write_text(json.dumps(mended) + "\n", encoding="utf-8")
+    print(f"repair: {len(changes)} changes, written to {out}")
+    for change in changes:
+        print(f"  {change}")
+    return mended
+
+
+def print_problems(problems: Sequence[Problem]) -> bool:
+    """Show the first problems, errors first; whether the submission is valid."""
+    errors = sum(problem.severity == "error" for problem in problems)
+    ordered = sorted(problems, key=lambda problem: problem.severity != "error")
+    for problem in ordered[:SHOWN_PROBLEMS]:
+        print(problem)
+    if len(ordered) > SHOWN_PROBLEMS:
+        print(f"... and {len(ordered) - SHOWN_PROBLEMS} more")
+    verdict = "not valid" if errors else "valid"
+    print(f"The submission is {verdict}: {errors} errors, {len(problems) - errors} warnings.")
+    return not errors
+
+
+def score(
+    submission: Document, annotations: Document, traces: Mapping[str, Trace]
+) -> dict[str, Any]:
+    """Print the figures, the groups and the losses; return them for the report."""
+    rows = per_query(submission, annotations)
+    figures, groups = compute(rows), breakdown(rows)
+    for name, key in zip(OFFICIAL_NAMES, METRICS, strict=True):
+        print(f"{name:<20s} | {figures[key]:>10.3f}")
+    print_groups([Group("all", "", len(rows), figures), *groups])
+    found = {"metrics": figures, "groups": groups, "queries": rows}
+    return found | (print_losses(rows, traces) if traces else {})
+
+
+def print_groups(groups: Sequence[Group]) -> None:
+    """One line per group, one column per figure; a dash where a group is empty."""
+    print(f"\n{'':<40s}{'queries':>8s}" + "".join(f"{name:>10s}" for name in METRICS))
+    for group in groups:
+        values = [group.figures[name] for name in METRICS]
+        cells = ["-" if math.isnan(value) else f"{value:.3f}" for value in values]
+        name = f"{group.split:<18s}{group.label}"
+        print(f"{name:<40s}{group.count:>8d}" + "".join(f"{cell:>10s}" for cell in cells))
+
+
+def print_losses(rows: Sequence[QueryResult], traces: Mapping[str, Trace]) -> dict[str, Any]:
+    """Say which stage lost how many queries, and the reasons given; return both."""
+    losses = count_losses(rows, traces)
+    traced = [(row, traces[str(row.key)]) for row in rows if str(row.key) in traces]
+    peaks = sum(trace.best_frame_in_truth for _, trace in traced)
+    reasons = Counter(
+        trace.reason for row, trace in traced if trace.reason and lost_at(row, trace) != FOUND
+    )
+    print("\nwhich stage lost it")
+    for name, count in losses.items():
+        print(f"  {name:<24s}{count:>8d}{count / len(rows):>8.1%}")
+    print(f"  The most similar frame lies in the truth for {peaks} of {len(traced)} queries.")
+    for reason, count in reasons.most_common():
+        print(f"  lost, with the reason {reason!r}: {count}")
+    return {"losses": losses, "reasons": dict(reasons)}
+
+
+def without_nan(value: Any) -> Any:  # noqa: ANN401 - JSON-like values of any depth
+    """JSON types with null for what is not a finite number."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    plain = to_plain(value)
+    return without_nan(plain) if plain is not value and isinstance(plain, dict | list) else plain
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Frozen patch encoders behind one interface; ``catalog.build_encoder`` makes them by name."""

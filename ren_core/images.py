@@ -1,0 +1,58 @@
+"""Check the images that users give and bring them into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ren_core.errors import ShapeError
+
+RANGE_TOLERANCE = 1e-3  # resizing may overshoot 0..1 by rounding
+
+
+def as_float_images(images: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """Images as float32 RGB in 0..1, one (3, H, W) tensor each.
+
+    Args:
+        images: (B, C, H, W), or a sequence of (C, H, W) of different sizes; uint8, or floating
+            point in 0..1; C = 3, or 1 for grey, which is repeated.
+
+    Raises:
+        ShapeError: If there is no image, a side is 0, the dtype or the range is another one, or a
+            value is NaN or infinite.
+    """
+    if isinstance(images, Tensor) and images.ndim != 4:
+        raise ShapeError(
+            f"images must be (B, 3, H, W) or a sequence of (3, H, W), got {tuple(images.shape)}; "
+            f"add a batch axis with image[None]"
+        )
+    if len(images) == 0:
+        raise ShapeError("there is no image: the batch is empty")
+    return [_as_float_image(image, i) for i, image in enumerate(images)]
+
+
+def _as_float_image(image: Tensor, i: int) -> Tensor:
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise ShapeError(
+            f"image {i} must be (3, H, W), or (1, H, W) if grey, got {tuple(image.shape)}; "
+            f"channels come first, and an alpha channel must be removed"
+        )
+    if 0 in image.shape:
+        raise ShapeError(f"image {i} is empty: {tuple(image.shape)}")
+    if image.dtype == torch.uint8:
+        image = image.float() / 255
+    elif image.is_floating_point():
+        image = image.float()
+        low, high = image.aminmax()
+        if not bool(torch.isfinite(low) & torch.isfinite(high)):
+            raise ShapeError(f"image {i} holds NaN or infinite values")
+        if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
+            raise ShapeError(
+                f"float images must lie in 0..1, image {i} lies in {float(low):.4g}.."
+                f"{float(high):.4g}; divide by 255 or pass uint8"
+            )
+    else:
+        raise ShapeError(f"image {i} must be uint8 or floating point, got {image.dtype}")
+    return image.expand(3, -1, -1)

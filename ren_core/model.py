@@ -1,0 +1,296 @@
+"""REN: encoder, prompts, cross-attention head and aggregation behind one class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ren_core import weights
+from ren_core.aggregation import Aggregation, aggregate, attach_dropped
+from ren_core.checkpoints import load_region_encoder, read_config
+from ren_core.encoders.base import PatchEncoder, PatchFeatures, squash
+from ren_core.encoders.catalog import build_encoder
+from ren_core.errors import ConfigError, DataError, ShapeError
+from ren_core.images import as_float_images
+from ren_core.presets import OFFICIAL_BY_WIDTH, PRESETS, RENConfig, ren_preset
+from ren_core.prompts import PointPrompts, grid_prompts, slic_prompts, to_image_points, user_prompts
+from ren_core.region_encoder import RegionEncoder
+from ren_core.regions import region_labels
+
+
+@dataclass(frozen=True)
+class RegionTokens:
+    """The regions of one image.
+
+    Attributes:
+        tokens: (G, D) float32 REN tokens, not normalised; without aggregation G = N.
+        points_yx: (G, 2) float32 (row, column) of each region's most central prompt, in pixels of
+            the given image.
+        counts: (G,) prompts of each region.
+        group_index: (N,) region of every prompt; -1 where it was dropped.
+        prompts: The prompts, at model resolution, with the pixels that each stands for.
+        size_hw: Height and width of the given image.
+        relaxed: True if every group was below the minimum size, so that the largest were kept.
+    """
+
+    tokens: Tensor
+    points_yx: Tensor
+    counts: Tensor
+    group_index: Tensor
+    prompts: PointPrompts
+    size_hw: tuple[int, int]
+    relaxed: bool
+    _prompt_tokens: Tensor
+    _groups: Aggregation | None
+    _align: Callable[[Tensor], Tensor]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def aligned_tokens(self) -> Tensor:
+        """(G, D) float32: means of the prompts' tokens in the space of the encoder's features."""
+        with torch.inference_mode():
+            aligned = self._align(self._prompt_tokens).float()
+        return aligned if self._groups is None else self._groups.pool(aligned)
+
+    def labels(self, *, cover: bool = False) -> NDArray[np.int32]:
+        """Which region each pixel of the model's square image belongs to, (R, R); -1 for none.
+
+        Args:
+            cover: Give dropped prompts to the most similar region, so that every pixel has one.
+
+        Raises:
+            ShapeError: If the prompts are bare points that stand for no area.
+        """
+        if self.prompts.labels is None:
+            raise ShapeError("these prompts are single points; regions need grid or SLIC prompts")
+        index = self.group_index
+        if cover and self._groups is not None:
+            index = attach_dropped(self._prompt_tokens, self._groups)
+        return region_labels(self.prompts.labels, index.cpu().numpy())
+
+
+class REN:
+    """Region tokens of images: a frozen patch encoder and a trained cross-attention head.
+
+    Example:
+        >>> ren = REN.from_pretrained("embedded")  # doctest: +SKIP
+        >>> regions = ren.encode(images)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        encoder: PatchEncoder,
+        head: RegionEncoder,
+        config: RENConfig,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if encoder.spec.dim != head.dim:
+            raise ConfigError(
+                f"encoder {encoder.spec.name} gives {encoder.spec.dim}-wide features, the head "
+                f"needs {head.dim}: choose the pair that belongs together"
+            )
+        self.config = config
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.encoder = encoder.to(self.device)
+        self.head = head.to(self.device).eval()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        **overrides: Any,  # noqa: ANN401 - any field of RENConfig
+    ) -> REN:
+        """Build a model from its name or from a head's file.
+
+        Args:
+            name: A preset (``"embedded"``, ``"dinov2-vitl14"``, ...), or the path of a region
+                encoder: an official ``checkpoint.pth`` or one of our safetensors files.
+            device: Where it runs.
+            dtype: Other than float32: autocast to it (``torch.bfloat16``, ``torch.float16``).
+            **overrides: Fields of ``RENConfig`` that shall differ.
+
+        Raises:
+            ConfigError: If the name or an override is unknown.
+            DataError: If weights are missing or do not fit, with the command that mends it.
+        """
+        known = {f.name for f in fields(RENConfig)}
+        if unknown := sorted(overrides.keys() - known):
+            raise ConfigError(f"unknown setting {unknown[0]!r}; RENConfig has {sorted(known)}")
+        config = replace(_named_config(name), **overrides)
+        encoder = build_encoder(config.encoder, input_size=config.input_size)
+        head = load_region_encoder(head_path(config.head), expected_dim=encoder.spec.dim)
+        return cls(encoder, head, config, device=device, dtype=dtype)
+
+    @property
+    def image_size(self) -> int:
+        """Side R of the square image that the model sees, in pixels."""
+        return self.encoder.spec.input_size
+
+    def encode(
+        self,
+        images: Tensor | Sequence[Tensor],
+        prompts: Tensor | Sequence[Tensor] | None = None,
+        *,
+        aggregated: bool | None = None,
+    ) -> list[RegionTokens]:
+        """Region tokens of images.
+
+        Args:
+            images: (B, 3, H, W), or a sequence of (3, H, W); uint8, or float in 0..1; any size.
+            prompts: (N, 2) points (row, column) in pixels of the given images, for all of them, or
+                one such tensor per image. None: grid or SLIC prompts, as configured.
+            aggregated: Merge similar tokens; None: as configured, and not for given prompts.
+
+        Returns:
+            One ``RegionTokens`` per image.
+
+        Raises:
+            ShapeError: If images or prompts are not what they should be.
+        """
+        pictures = as_float_images(images)
+        sizes = [(int(p.shape[1]), int(p.shape[2])) for p in pictures]
+        square = self._square(pictures)
+        points = (
+            [self._automatic_prompts(image) for image in square]
+            if prompts is None
+            else self._given_prompts(prompts, sizes)
+        )
+        merge = (prompts is None and self.config.aggregate) if aggregated is None else aggregated
+        features = self._patch_features(square)
+        tokens = self.prompt_tokens(features, [p.points_yx for p in points])
+        return [
+            self._collect(t, p, size, merge=merge)
+            for t, p, size in zip(tokens, points, sizes, strict=True)
+        ]
+
+    def patch_features(self, images: Tensor | Sequence[Tensor]) -> PatchFeatures:
+        """The encoder's features of images as ``encode`` takes them."""
+        return self._patch_features(self._square(as_float_images(images)))
+
+    def prompt_tokens(
+        self, features: PatchFeatures, points_yx: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """REN tokens (N, D) float32 of prompts (N, 2) at model resolution, one pair per image."""
+        padded = pad_sequence(list(points_yx), batch_first=True).to(self.device)
+        with torch.inference_mode(), self._autocast():
+            output = self.head(features.features, padded, features.spec.input_size)
+        return tuple(
+            tokens[: len(points)].float()
+            for tokens, points in zip(output.ren_tokens, points_yx, strict=True)
+        )
+
+    def attention_maps(self, image: Tensor, points_yx: Tensor) -> Tensor:
+        """Where points of one image look: last block's attention, mean of the heads, (N, h, w).
+
+        Args:
+            image: (3, H, W), as for ``encode``.
+            points_yx: (N, 2) points (row, column) in pixels of the image.
+        """
+        features = self.patch_features([image])
+        prompts = user_prompts(points_yx, (image.shape[1], image.shape[2]), self.image_size)
+        with torch.inference_mode(), self._autocast():
+            output = self.head(
+                features.features,
+                prompts.points_yx[None].to(self.device),
+                features.spec.input_size,
+                with_attention=True,
+            )
+        attention = output.attention_logits[-1][0].float().softmax(dim=-1).mean(dim=0)
+        return attention.unflatten(1, features.features.shape[-2:])
+
+    def _square(self, pictures: Sequence[Tensor]) -> Tensor:
+        R = self.image_size
+        return torch.cat([squash(p[None].to(self.device), R) for p in pictures])
+
+    def _patch_features(self, square: Tensor) -> PatchFeatures:
+        with torch.inference_mode(), self._autocast():
+            return self.encoder(square)
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.dtype != torch.float32
+        return torch.autocast(self.device.type, self.dtype if enabled else None, enabled=enabled)
+
+    def _automatic_prompts(self, image: Tensor) -> PointPrompts:
+        config = self.config
+        if config.prompting == "grid":
+            return grid_prompts(self.image_size, config.grid_size, config.grid_convention)
+        pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        return slic_prompts(pixels, config.grid_size**2, config.compactness)
+
+    def _given_prompts(
+        self, prompts: Tensor | Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+    ) -> list[PointPrompts]:
+        each = [prompts] * len(sizes) if isinstance(prompts, Tensor) else list(prompts)
+        if len(each) != len(sizes):
+            raise ShapeError(f"got prompts for {len(each)} images, but {len(sizes)} images")
+        return [user_prompts(p, s, self.image_size) for p, s in zip(each, sizes, strict=True)]
+
+    def _collect(
+        self, tokens: Tensor, prompts: PointPrompts, size_hw: tuple[int, int], *, merge: bool
+    ) -> RegionTokens:
+        points = prompts.points_yx.to(tokens.device)
+        groups = None
+        if merge:
+            config = self.config
+            groups = aggregate(tokens, points, config.merge_similarity, config.min_group)
+        own = torch.arange(len(tokens), device=tokens.device)
+        return RegionTokens(
+            tokens=groups.tokens if groups else tokens,
+            points_yx=to_image_points(
+                groups.points_yx if groups else points, self.image_size, size_hw
+            ),
+            counts=groups.counts if groups else torch.ones_like(own),
+            group_index=groups.group_index if groups else own,
+            prompts=prompts,
+            size_hw=size_hw,
+            relaxed=groups.relaxed if groups else False,
+            _prompt_tokens=tokens,
+            _groups=groups,
+            _align=self.head.align,
+        )
+
+
+def head_path(head: str) -> Path:
+    """File of a head: ``"embedded"`` (ships here), a name of the weight catalogue, or a path."""
+    if head == "embedded":
+        return Path(str(resources.files("ren_core") / "assets" / "ren-embedded.safetensors"))
+    if head in weights.FILES:
+        return weights.path(head)
+    return Path(head)
+
+
+def _named_config(name: str | Path) -> RENConfig:
+    """The preset of that name, or what a head's file says about itself."""
+    if str(name) in PRESETS or not Path(name).suffix:
+        return ren_preset(str(name))
+    path = Path(name)
+    if path.suffix == ".safetensors" and path.is_file():
+        stored = {k: v for k, v in read_config(path).items() if k in RENConfig.__slots__}
+        if "encoder" not in stored:
+            raise DataError(f"{path} does not say which encoder it belongs to; pass encoder=NAME")
+        return RENConfig(**{**stored, "head": str(path)})  # type: ignore[arg-type]
+    dim = load_region_encoder(path).dim
+    if dim not in OFFICIAL_BY_WIDTH:
+        raise DataError(
+            f"{path} is {dim} wide, the official heads are {sorted(OFFICIAL_BY_WIDTH)} wide; pass a "
+            f"file in our own format, which names its encoder"
+        )
+    return replace(ren_preset(OFFICIAL_BY_WIDTH[dim]), head=str(path))

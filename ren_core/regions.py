@@ -1,0 +1,64 @@
+"""Region masks: the pixels of a group are the superpixels or cells of its prompts."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ren_core.errors import ShapeError
+from ren_core.geometry import Mask
+
+
+def region_labels(
+    prompt_labels: NDArray[np.int32], group_index: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Which group each pixel belongs to, (R, R); -1 where its prompt was dropped.
+
+    Args:
+        prompt_labels: (R, R) prompt of each pixel, ``PointPrompts.labels``.
+        group_index: (N,) group of each prompt, ``Aggregation.group_index``; ``attach_dropped``
+            gives one without -1, and then the regions cover every pixel exactly once.
+
+    Raises:
+        ShapeError: If the map names a prompt that has no group index.
+    """
+    if prompt_labels.size and int(prompt_labels.max()) >= len(group_index):
+        raise ShapeError(
+            f"the label map names prompt {int(prompt_labels.max())}, but there are only "
+            f"{len(group_index)} group indices"
+        )
+    labels: NDArray[np.int32] = group_index[prompt_labels].astype(np.int32)
+    return labels
+
+
+def region_masks(labels: NDArray[np.int32], num_regions: int) -> NDArray[np.bool_]:
+    """One mask per region, (G, R, R), of a label map (R, R)."""
+    masks: NDArray[np.bool_] = labels[None] == np.arange(num_regions)[:, None, None]
+    return masks
+
+
+def mask_on_grid(mask: Mask, grid_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """Share (h, w) of every grid cell that a mask (H, W) covers, 0..1.
+
+    >>> mask_on_grid(np.eye(4, dtype=bool), (2, 2)).tolist()
+    [[0.5, 0.0], [0.0, 0.5]]
+    """
+    H, W = mask.shape
+    integral = np.zeros((H + 1, W + 1), np.float64)
+    integral[1:, 1:] = mask.cumsum(0).cumsum(1)
+    rows = _sample(integral, np.linspace(0, H, grid_hw[0] + 1), axis=0)
+    corners = _sample(rows, np.linspace(0, W, grid_hw[1] + 1), axis=1)
+    covered = np.diff(np.diff(corners, axis=0), axis=1)
+    share: NDArray[np.float32] = (covered * (grid_hw[0] * grid_hw[1] / (H * W))).astype(np.float32)
+    return share
+
+
+def _sample(
+    integral: NDArray[np.float64], at: NDArray[np.float64], axis: int
+) -> NDArray[np.float64]:
+    """Linear interpolation of an integral image along one axis: exact areas of cut pixels."""
+    low = np.floor(at).astype(int).clip(0, integral.shape[axis] - 2)
+    weight = np.expand_dims(at - low, 1 - axis)
+    a, b = integral.take(low, axis), integral.take(low + 1, axis)
+    sampled: NDArray[np.float64] = a + (b - a) * weight
+    return sampled

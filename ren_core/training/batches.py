@@ -1,0 +1,126 @@
+"""Batches of view pairs drawn from cached views; a batch depends on its number alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from ren_core.errors import ConfigError, DataError
+from ren_core.training.feature_cache import FeatureCache
+from ren_core.training.samples import PromptSampling, RegionBatch, ViewSample, collate
+
+VALIDATION_STREAM = 2**31
+
+
+class BatchSource(Protocol):
+    """Something that makes the batch of any number, the same one every time."""
+
+    def batch(self, number: int) -> RegionBatch:
+        """Batch ``number``, 0 or more."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairSource:
+    """One cache as the trainer uses it.
+
+    Attributes:
+        cache: The views.
+        weight: Share of the pairs that come from here, relative to the other sources.
+        max_gap: In a group of several pictures (a video), the two views are of different pictures
+            at most this many apart.
+        held_out_every: Every such group is kept for validation.
+    """
+
+    cache: FeatureCache
+    weight: float = 1.0
+    max_gap: int = 8
+    held_out_every: int = 20
+
+    def groups(self, *, held_out: bool) -> list[list[int]]:
+        """Pictures of each group, of the training part or of the validation part."""
+        members: dict[str, list[int]] = defaultdict(list)
+        for index, group in enumerate(self.cache.groups):
+            members[group].append(index)
+        return [
+            pictures
+            for number, pictures in enumerate(members.values())
+            if (number % self.held_out_every == self.held_out_every - 1) == held_out
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class CachedBatches:
+    """Pairs of cached views.
+
+    Attributes:
+        sources: Where pairs come from.
+        pairs: Pairs per batch.
+        sampling: Prompts of a view.
+        seed: With the batch's number it decides everything.
+        held_out: Draw from the validation part.
+    """
+
+    sources: Sequence[PairSource]
+    pairs: int
+    sampling: PromptSampling
+    seed: int
+    held_out: bool = False
+    _groups: list[list[list[int]]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        groups = [source.groups(held_out=self.held_out) for source in self.sources]
+        object.__setattr__(self, "_groups", groups)
+        if not groups or not all(groups):
+            part = "validation" if self.held_out else "training"
+            raise DataError(
+                f"a source has no group for {part}: {[len(g) for g in groups]} groups; "
+                f"lower held_out_every or add pictures"
+            )
+        for source, pictures in zip(self.sources, groups, strict=True):
+            if source.cache.views_per_image < 2 and any(len(p) < 2 for p in pictures):
+                raise ConfigError(
+                    "single pictures need at least 2 views each to make a pair; raise "
+                    "views_per_image"
+                )
+
+    def batch(self, number: int) -> RegionBatch:
+        """Batch ``number``: different groups, two views of each."""
+        stream = VALIDATION_STREAM if self.held_out else 0
+        rng = np.random.default_rng([self.seed, stream, number])
+        samples: list[ViewSample] = []
+        names: list[str] = []
+        for which, group in self._draw_groups(rng):
+            samples.extend(self._draw_pair(self.sources[which], group, rng))
+            names.extend([f"{which}/{group[0]}"] * 2)
+        return collate(samples, names, self.sampling, rng)
+
+    def _draw_groups(self, rng: np.random.Generator) -> list[tuple[int, list[int]]]:
+        """Sources and groups of one batch; a group comes twice only if there are too few."""
+        weights = np.array([source.weight for source in self.sources])
+        counts = np.bincount(
+            rng.choice(len(weights), self.pairs, p=weights / weights.sum()), minlength=len(weights)
+        )
+        drawn = []
+        for which, count in enumerate(counts):
+            groups = self._groups[which]
+            for index in rng.choice(len(groups), count, replace=count > len(groups)):
+                drawn.append((which, groups[index]))
+        return drawn
+
+    def _draw_pair(
+        self, source: PairSource, pictures: list[int], rng: np.random.Generator
+    ) -> list[ViewSample]:
+        views = source.cache.views_per_image
+        if len(pictures) == 1:
+            a, b = rng.choice(views, 2, replace=False)
+            return [source.cache.read(pictures[0], int(v)) for v in (a, b)]
+        first = int(rng.integers(len(pictures)))
+        near = np.arange(len(pictures))
+        near = near[(near != first) & (np.abs(near - first) <= source.max_gap)]
+        second = int(rng.choice(near))
+        return [source.cache.read(pictures[i], int(rng.integers(views))) for i in (first, second)]

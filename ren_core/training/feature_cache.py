@@ -1,0 +1,142 @@
+"""Fixed augmented views with their frozen features on disk, made once, read every step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from ren_core.encoders.base import PatchEncoder
+from ren_core.errors import ConfigError
+from ren_core.stages import atomic_path, open_stage
+from ren_core.training.samples import ViewSample, regions_of_view
+from ren_core.training.sources import RegionSource
+from ren_core.training.views import View, ViewConfig, augment, plain_view
+
+logger = logging.getLogger(__name__)
+
+CACHE_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheConfig:
+    """What decides the content of a cache of one source.
+
+    Attributes:
+        source: Name of the source.
+        encoder: Name of the encoder.
+        views: The augmentation.
+        views_per_image: Views of every picture.
+        plain_first: View 0 is the squashed picture without augmentation.
+        seed: Of the draws; every view has a generator of its own.
+    """
+
+    source: str
+    encoder: str
+    views: ViewConfig
+    views_per_image: int = 4
+    plain_first: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.views_per_image < 1:
+            raise ConfigError(f"views_per_image must be at least 1, got {self.views_per_image}")
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureCache:
+    """A complete cache.
+
+    Attributes:
+        directory: Holds one safetensors file per picture.
+        groups: Group of every picture.
+        views_per_image: Views in every file.
+    """
+
+    directory: Path
+    groups: Sequence[str]
+    views_per_image: int
+
+    def read(self, index: int, view: int) -> ViewSample:
+        """One view of picture ``index``."""
+        with safe_open(str(_file(self.directory, index)), framework="pt") as file:
+            return ViewSample(
+                file.get_slice("features")[view],
+                file.get_slice("labels")[view].numpy(),
+                file.get_tensor(f"names.{view}").numpy(),
+                file.get_tensor(f"coverage.{view}").numpy(),
+            )
+
+
+def build_cache(
+    source: RegionSource,
+    encoder: PatchEncoder,
+    config: CacheConfig,
+    *,
+    out: Path,
+    fingerprint: str = "",
+    dtype: torch.dtype = torch.bfloat16,
+) -> FeatureCache:
+    """Augment and encode every picture of a source that is not there yet.
+
+    Args:
+        source: Pictures with regions.
+        encoder: The frozen encoder, on the device where it shall run.
+        config: What the views are.
+        out: Folder of the caches.
+        fingerprint: Identity of the encoder's weights.
+        dtype: Of autocast and of the stored features.
+    """
+    pictures = [f"{entry.group}/{entry.image.name}" for entry in source.entries]
+    upstream = [fingerprint, str(dtype), *pictures]
+    directory = open_stage(out, "views", config, upstream=upstream, version=CACHE_VERSION)
+    todo = [i for i in range(len(pictures)) if not _file(directory, i).exists()]
+    logger.info("views of %s: %d of %d to do in %s", config.source, len(todo), len(pictures), directory)
+    for index in tqdm(todo, desc=config.source, disable=None):
+        tensors = _encode_picture(source, encoder, config, index=index, dtype=dtype)
+        with atomic_path(_file(directory, index)) as tmp:
+            save_file(tensors, tmp)
+    groups = [entry.group for entry in source.entries]
+    return FeatureCache(directory, groups, config.views_per_image)
+
+
+def draw_view(source: RegionSource, config: CacheConfig, index: int, number: int) -> tuple[View, np.ndarray]:
+    """View ``number`` of picture ``index``, and its region names; depends on nothing else."""
+    region_image = source.read(index, variant=config.seed + index)
+    if config.plain_first and number == 0:
+        return plain_view(region_image.image, region_image.masks, config.views.size), region_image.names
+    rng = np.random.default_rng([config.seed, index, number])
+    view = augment(region_image.image, region_image.masks, config.views, rng)
+    return view, region_image.names
+
+
+def _encode_picture(
+    source: RegionSource, encoder: PatchEncoder, config: CacheConfig, *, index: int, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    images, label_maps = [], []
+    for number in range(config.views_per_image):
+        view, names = draw_view(source, config, index, number)
+        labels, kept, coverage = regions_of_view(view, names, encoder.spec.grid)
+        images.append(torch.from_numpy(view.image).permute(2, 0, 1))
+        label_maps.append(torch.from_numpy(labels))
+        tensors[f"names.{number}"] = torch.from_numpy(kept)
+        tensors[f"coverage.{number}"] = torch.from_numpy(coverage)
+    device = next(encoder.parameters()).device
+    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        features = encoder(torch.stack(images).to(device).float() / 255).features
+    tensors["features"] = features.to(dtype).cpu().contiguous()
+    tensors["labels"] = torch.stack(label_maps)
+    return tensors
+
+
+def _file(directory: Path, index: int) -> Path:
+    return directory / f"{index:06d}.safetensors"

@@ -1,0 +1,58 @@
+"""A head that begins as local pooling: every token is the average of the patches at its prompt.
+
+A head with random weights points anywhere, and a short training spends most of its time on
+finding the prompt. The method's architecture allows the answer to be written down: queries that
+carry the prompt's position code, keys that project position codes, values that are the patches.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ren_core.region_encoder import CrossAttention, RegionEncoder
+
+
+@torch.no_grad()
+def start_local(head: RegionEncoder, grid: int, *, sharpness: float = 1.5) -> None:
+    """Overwrite the weights so that tokens are local averages of the patches.
+
+    Args:
+        head: Any head; changed in place.
+        grid: Patches per side of the features that it will see.
+        sharpness: Factor on the attention scores; higher looks at fewer patches.
+    """
+    dim, layers = head.dim, len(head.region_attention_layers)
+    directions = position_directions(head, grid)
+
+    # Every block adds the prompt's position once; the last one shall get minus the position, so
+    # that its residual takes the position code out of the pooled patches again.
+    head.prompt_proj.weight.copy_(-(layers + 1) * torch.eye(dim))
+    head.prompt_proj.bias.zero_()
+
+    for block in head.region_attention_layers:
+        block.out_norm.weight.zero_()
+        block.out_norm.bias.zero_()
+        block.cross_attn.out_proj.weight.zero_()
+        block.cross_attn.out_proj.bias.zero_()
+        _look_at_prompt(block.cross_attn, directions, sharpness)
+    last = head.region_attention_layers[-1].cross_attn
+    last.out_proj.weight.copy_(torch.eye(dim))
+
+    head.out_proj.weight.copy_(torch.eye(dim))
+    head.out_proj.bias.zero_()
+
+
+def position_directions(head: RegionEncoder, grid: int) -> Tensor:
+    """Orthonormal rows (dim / heads, dim): the span in which position codes vary most."""
+    codes = head.position.of_grid(grid, grid)
+    return torch.linalg.svd(codes, full_matrices=True).Vh[: head.dim // head.num_heads]
+
+
+def _look_at_prompt(attention: CrossAttention, directions: Tensor, sharpness: float) -> None:
+    keys = directions.repeat(attention.num_heads, 1)
+    attention.k_proj.weight.copy_(keys)
+    attention.k_proj.bias.zero_()
+    attention.q_proj.weight.copy_(-keys)  # queries come as minus the position
+    attention.q_proj.bias.zero_()
+    attention.q_norm.weight.fill_(sharpness)

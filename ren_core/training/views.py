@@ -1,0 +1,185 @@
+"""Augmented views: one exact affine map for the image and its region masks, then colour."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ren_core.errors import ConfigError
+
+Image = NDArray[np.uint8]
+Masks = NDArray[np.bool_]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ViewConfig:
+    """How strongly a view differs from its image.
+
+    Attributes:
+        size: Side R of the view, in pixels.
+        flip: Probability of a horizontal flip.
+        jitter: Brightness, contrast and saturation factors are drawn from 1 - jitter to 1 + jitter.
+        sharpness: Upper end of the sharpness factor; 0 blurs, 1 keeps, 2 sharpens.
+        rotation_deg: Largest rotation either way.
+        shear_deg: Largest shear along x and along y.
+        min_crop: Smallest crop side, as a share of the squashed image's side.
+    """
+
+    size: int
+    flip: float = 0.5
+    jitter: float = 0.4
+    sharpness: float = 2.0
+    rotation_deg: float = 45.0
+    shear_deg: float = 15.0
+    min_crop: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or not 0 < self.min_crop <= 1:
+            raise ConfigError(
+                f"need size >= 1 and min_crop in (0, 1], got {self.size} and {self.min_crop}"
+            )
+        if not 0 <= self.jitter <= 1 or not 0 <= self.flip <= 1 or self.sharpness < 0:
+            raise ConfigError(
+                f"jitter and flip must lie in 0..1 and sharpness must not be negative, got "
+                f"{self.jitter}, {self.flip}, {self.sharpness}"
+            )
+        if self.rotation_deg < 0 or not 0 <= self.shear_deg < 90:
+            raise ConfigError(
+                f"rotation_deg must not be negative and shear_deg must lie in [0, 90), got "
+                f"{self.rotation_deg} and {self.shear_deg}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An augmented view.
+
+    Attributes:
+        image: (R, R, 3) uint8 RGB.
+        masks: (M, R, R) bool, the regions after the same geometry; some may be empty.
+        matrix: (3, 3) from pixels (x, y) of the given image to pixels of the view.
+    """
+
+    image: Image
+    masks: Masks
+    matrix: Matrix
+
+
+def augment(image: Image, masks: Masks, config: ViewConfig, rng: np.random.Generator) -> View:
+    """Draw one view.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, of any size.
+        masks: (M, H, W) bool.
+        config: How strong.
+        rng: Decides everything; the same state gives the same view.
+    """
+    matrix = draw_matrix((image.shape[0], image.shape[1]), config, rng)
+    warped = warp_image(image, matrix, config.size)
+    return View(draw_colours(warped, config, rng), warp_masks(masks, matrix, config.size), matrix)
+
+
+def plain_view(image: Image, masks: Masks, size: int) -> View:
+    """The image squashed to a square, nothing else: for validation."""
+    matrix = squash_matrix((image.shape[0], image.shape[1]), size)
+    return View(warp_image(image, matrix, size), warp_masks(masks, matrix, size), matrix)
+
+
+def draw_matrix(
+    size_hw: tuple[int, int], config: ViewConfig, rng: np.random.Generator
+) -> Matrix:
+    """Squash, flip, rotate and shear about the centre, then crop a square: one (3, 3) map.
+
+    Args:
+        size_hw: Height and width of the image, in pixels.
+        config: Ranges of the draws.
+        rng: Source of randomness.
+
+    Returns:
+        Map from continuous pixels (x, y, 1) of the image to those of the view.
+    """
+    R = config.size
+    flip = -1.0 if rng.random() < config.flip else 1.0
+    angle = math.radians(rng.uniform(-config.rotation_deg, config.rotation_deg))
+    shear_x, shear_y = np.radians(rng.uniform(0, config.shear_deg, size=2))
+    side = rng.uniform(config.min_crop, 1) * R
+    left, top = rng.uniform(0, R - side, size=2)
+
+    rotate = np.array(
+        [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1]]
+    )
+    shear = np.array([[1, math.tan(shear_x), 0], [math.tan(shear_y), 1, 0], [0, 0, 1]])
+    about_centre = rotate @ shear @ np.diag([flip, 1.0, 1.0])
+    to_centre, back = _shift(-R / 2, -R / 2), _shift(R / 2, R / 2)
+    crop = np.diag([R / side, R / side, 1.0]) @ _shift(-left, -top)
+    return crop @ back @ about_centre @ to_centre @ squash_matrix(size_hw, R)
+
+
+def squash_matrix(size_hw: tuple[int, int], size: int) -> Matrix:
+    """Map (3, 3) from an image of ``size_hw`` to a square of ``size`` pixels."""
+    return np.diag([size / size_hw[1], size / size_hw[0], 1.0])
+
+
+def warp_image(image: Image, matrix: Matrix, size: int) -> Image:
+    """The view (size, size, 3) of an image (H, W, 3); black where the image does not reach.
+
+    Where the map shrinks the image, the image is blurred first, so that nothing aliases.
+    """
+    shrink = np.linalg.svd(matrix[:2, :2], compute_uv=False).max() ** -1
+    source = image
+    if shrink > 1.2:
+        source = cv2.GaussianBlur(image, (0, 0), 0.4 * shrink)
+    warped: Image = cv2.warpAffine(
+        source, _cv_matrix(matrix), (size, size), flags=cv2.INTER_CUBIC, borderValue=(0, 0, 0)
+    )
+    return warped
+
+
+def warp_masks(masks: Masks, matrix: Matrix, size: int) -> Masks:
+    """Masks (M, size, size) of masks (M, H, W): every pixel takes its nearest source pixel."""
+    H, W = masks.shape[1:]
+    centre = np.arange(size) + 0.5
+    grid = np.stack(np.meshgrid(centre, centre, indexing="xy"), axis=-1)  # (size, size, 2) = x, y
+    inverse = np.linalg.inv(matrix)
+    x, y = np.moveaxis(grid @ inverse[:2, :2].T + inverse[:2, 2], -1, 0)
+    column, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    inside = (column >= 0) & (column < W) & (row >= 0) & (row < H)
+    warped: Masks = masks[:, row.clip(0, H - 1), column.clip(0, W - 1)] & inside
+    return warped
+
+
+def draw_colours(image: Image, config: ViewConfig, rng: np.random.Generator) -> Image:
+    """Brightness, contrast and saturation in random order, then sharpness; (R, R, 3) uint8."""
+    pixels = image.astype(np.float32)
+    factors = rng.uniform(1 - config.jitter, 1 + config.jitter, size=3).astype(np.float32)
+    for which in rng.permutation(3):
+        pixels = _jitter(pixels, int(which), factors[which]).clip(0, 255)
+    blurred = cv2.GaussianBlur(pixels, (3, 3), 0.85)
+    pixels = blurred + (pixels - blurred) * np.float32(rng.uniform(0, config.sharpness))
+    coloured: Image = pixels.clip(0, 255).round().astype(np.uint8)
+    return coloured
+
+
+def _jitter(
+    pixels: NDArray[np.float32], which: int, factor: np.float32
+) -> NDArray[np.float32]:
+    """Brightness (0), contrast (1) or saturation (2): a mix with black, mean grey or own grey."""
+    if which == 0:
+        return pixels * factor
+    grey = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+    other = grey.mean() if which == 1 else grey[..., None]
+    return other + (pixels - other) * factor
+
+
+def _shift(x: float, y: float) -> Matrix:
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
+
+
+def _cv_matrix(matrix: Matrix) -> Matrix:
+    """The same map for OpenCV, whose pixel centres have whole coordinates."""
+    return (_shift(-0.5, -0.5) @ matrix @ _shift(0.5, 0.5))[:2]

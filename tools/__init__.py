@@ -1,0 +1,1 @@
+"""Tools that make data; nothing of the program imports them."""

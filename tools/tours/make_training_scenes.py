@@ -1,0 +1,123 @@
+"""Render rooms with random objects, colours, textures, light and views, for training.
+
+    MUJOCO_GL=osmesa python -m tools.tours.make_training_scenes --out DIR --scenes 60 --frames 24
+
+Each scene folder gets ``00000.jpg`` and on, ``00000.png`` with the instance ids of the same frame
+(0 nothing, 1..127 objects, 128..255 furniture, floor and walls), and ``truth.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tools.tours.camera import plan_path
+from tools.tours.looks import random_paint
+from tools.tours.render import Frame, render_tour, sights
+from tools.tours.scene import PRIMITIVES, ROOMS, ObjectSpec, Room, RoomSpec, build_room
+
+logger = logging.getLogger(__name__)
+
+OBJECT_LIST = Path(__file__).with_name("objects.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneConfig:
+    """What decides a training scene.
+
+    Attributes:
+        frames: Number of pictures.
+        size: Side of the square pictures, in pixels.
+        step_s: Seconds of head motion between two pictures.
+    """
+
+    frames: int = 24
+    size: int = 448
+    step_s: float = 1.2
+
+
+def random_objects(rng: np.random.Generator) -> tuple[ObjectSpec, ...]:
+    """Six to eleven known objects, about half of them recoloured, and two to six primitives."""
+    assets = json.loads(OBJECT_LIST.read_text())
+    chosen = rng.choice(sorted(assets), rng.integers(6, 12), replace=True)
+    items: list[ObjectSpec] = []
+    for index, asset in enumerate([*chosen, *rng.choice(PRIMITIVES, rng.integers(2, 7))]):
+        title = f"{index + 1} {assets.get(str(asset), asset)}"
+        scale = float(rng.uniform(0.75, 1.25))
+        if rng.random() < 0.5:
+            items.append(
+                ObjectSpec(asset=str(asset), title=title, paint=random_paint(rng), scale=scale)
+            )
+        else:
+            items.append(ObjectSpec(asset=str(asset), title=title, scale=scale))
+    return tuple(items)
+
+
+def render_scene(seed: int, out: Path, config: SceneConfig) -> None:
+    """Build scene ``seed`` and write its pictures, instance ids and truth to ``out``."""
+    rng = np.random.default_rng([seed, 4])
+    name = str(rng.choice(sorted(ROOMS)))
+    spec = RoomSpec(room=name, seed=seed, objects=random_objects(rng), random_look=True)
+    room = build_room(spec)
+    fovy = float(rng.uniform(45, 75))
+    times = np.arange(config.frames) * config.step_s
+    path = plan_path(room, seconds=float(times[-1]), seed=seed)
+
+    out.mkdir(parents=True, exist_ok=True)
+    size_hw = (config.size, config.size)
+    rows = []
+    for index, frame in enumerate(render_tour(room, path, times, size_hw=size_hw, fovy_deg=fovy)):
+        Image.fromarray(frame.rgb).save(out / f"{index:05d}.jpg", quality=93)
+        Image.fromarray(frame.instance_ids).save(out / f"{index:05d}.png")
+        rows.append(truth_row(frame, room, fovy))
+    names = {str(k + 1): placed.title for k, placed in enumerate(room.placed)}
+    truth = {"room": name, "seed": seed, "fovy_deg": fovy, "objects": names, "frames": rows}
+    (out / "truth.json").write_text(json.dumps(truth))
+
+
+def truth_row(frame: Frame, room: Room, fovy_deg: float) -> dict[str, object]:
+    """Time, blur and the objects in sight: title -> [x1, y1, x2, y2, pixels, visible share]."""
+    seen = sights(frame, room, fovy_deg)
+    return {
+        "time_s": round(frame.time_s, 3),
+        "blur_px": round(frame.blur_px, 2),
+        "objects": {title: [*s.box_xyxy, s.pixels, s.share] for title, s in seen.items()},
+    }
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Render random rooms for training.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for scene_<seed> folders")
+    parser.add_argument("--scenes", type=int, default=60, help="number of scenes")
+    parser.add_argument("--first-seed", type=int, default=5000, help="seed of the first scene")
+    parser.add_argument("--frames", type=int, default=24, help="pictures per scene")
+    parser.add_argument("--size", type=int, default=448, help="side of a picture, in pixels")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Render the scenes that are not there yet."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    config = SceneConfig(frames=args.frames, size=args.size)
+    for seed in range(args.first_seed, args.first_seed + args.scenes):
+        target = args.out / f"scene_{seed}"
+        if (target / "truth.json").exists():
+            continue
+        start = time.perf_counter()
+        render_scene(seed, target, config)
+        logger.info("%s: %.1f s", target.name, time.perf_counter() - start)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

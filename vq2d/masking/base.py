@@ -1,0 +1,70 @@
+"""What a segmenter and a tracker must offer; SAM 2 and REN's own regions are two of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from ren_core.geometry import Boxes, Mask
+from vq2d.types import FrameSource, Image
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A mask (H, W) of the given image, its half-open box, and the segmenter's confidence."""
+
+    mask: Mask
+    box_xyxy: Boxes
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackStep:
+    """Where a tracked object is in one frame."""
+
+    frame_idx: int
+    box_xyxy: Boxes
+    score: float
+
+
+class PromptableSegmenter(Protocol):
+    """Turns a point or a box into a mask; results are None where no mask is found."""
+
+    def from_point(
+        self, image: Image, point_xy: tuple[float, float], *, appearance: Tensor | None = None
+    ) -> Segment | None:
+        """Segment the thing at a point of an RGB image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            point_xy: (x, y) in pixels of the image.
+            appearance: (K, D) unit vectors from ``describe``; among several masks, the one most
+                similar to any of them is taken.
+        """
+        ...
+
+    def from_box(self, image: Image, box_xyxy: Boxes) -> Segment | None:
+        """Segment the thing that fills a box (may leave the image)."""
+        ...
+
+    def describe(self, image: Image, mask: Mask) -> Tensor:
+        """Unit vector (D,) of the masked part, in the segmenter's own feature space."""
+        ...
+
+
+class VideoTracker(Protocol):
+    """Follows one object from a box, frame by frame, until it disappears."""
+
+    def track(
+        self, frames: FrameSource, start_frame: int, box_xyxy: Boxes, stop_frame: int
+    ) -> Iterator[TrackStep]:
+        """Yield consecutive steps from ``start_frame`` (included) towards ``stop_frame`` (excluded).
+
+        Runs backwards in time when ``stop_frame < start_frame`` (then ``stop_frame`` may be -1).
+        Ends early at the first frame where the object is not found. Memory does not grow with
+        the number of frames.
+        """
+        ...

@@ -1,0 +1,121 @@
+"""The few types that travel between the stages of visual query localization."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ren_core.errors import DataError
+from ren_core.geometry import Boxes
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+
+class FrameSource(Protocol):
+    """Frames of a clip at the annotation rate (5 fps), in the pixels of the video file."""
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of every frame, in pixels."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        ...
+
+    def __getitem__(self, frame_idx: int) -> Image:
+        """Frame ``frame_idx`` (0-based), RGB; ``IndexError`` outside the clip."""
+        ...
+
+    def __iter__(self) -> Iterator[Image]:
+        """All frames in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseTrack:
+    """One box per frame over consecutive frames: contiguous by construction.
+
+    Attributes:
+        start_frame: Clip frame (0-based, 5 fps) of the first box.
+        boxes_xyxy: (T, 4) float32, T >= 1, half-open pixels.
+        score: Confidence; only its rank among all queries matters.
+    """
+
+    start_frame: int
+    boxes_xyxy: Boxes
+    score: float
+
+    def __post_init__(self) -> None:
+        if self.boxes_xyxy.ndim != 2 or self.boxes_xyxy.shape[1] != 4 or not len(self.boxes_xyxy):
+            raise DataError(f"a track needs (T, 4) boxes, T >= 1; got {self.boxes_xyxy.shape}")
+
+    @property
+    def end_frame(self) -> int:
+        """One past the last frame."""
+        return self.start_frame + len(self.boxes_xyxy)
+
+    def scaled(self, factor_xy: tuple[float, float]) -> ResponseTrack:
+        """The same track in pixels of an image ``factor_xy`` times as wide and high."""
+        factors = np.array([*factor_xy, *factor_xy], np.float32)
+        return replace(self, boxes_xyxy=(self.boxes_xyxy * factors).astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class QueryKey:
+    """Identity of a query: positions in the annotation file, since uids may be null or repeat."""
+
+    video_idx: int
+    clip_idx: int
+    annotation_idx: int
+    query_set: str
+
+    def __str__(self) -> str:
+        return f"v{self.video_idx}-c{self.clip_idx}-a{self.annotation_idx}-q{self.query_set}"
+
+
+@dataclass(frozen=True, slots=True)
+class VisualQuery:
+    """The question: where and when was the object in ``crop_box_xyxy`` last seen?
+
+    Attributes:
+        key: Where the query stands in the annotation file.
+        query_frame: Clip frame at which the question is asked; the search covers frames before it.
+        crop_frame: Clip frame that shows the object; may lie after ``query_frame``.
+        crop_box_xyxy: (4,) float32, pixels of an image of ``original_size_hw``; may leave it.
+        original_size_hw: Height, width of the frames that the annotation's boxes refer to.
+        response: The true track in original pixels (score 1.0), if known.
+        object_title: Name of the object, if known.
+    """
+
+    key: QueryKey
+    query_frame: int
+    crop_frame: int
+    crop_box_xyxy: Boxes
+    original_size_hw: tuple[int, int]
+    response: ResponseTrack | None = None
+    object_title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A place where the object may be.
+
+    Attributes:
+        frame_idx: Clip frame.
+        point_xy: (x, y) in frame pixels, inside the object.
+        similarity: Cosine of the best token there to the best query token.
+        box_xyxy: (4,) float32 in frame pixels, once refined.
+        refined_score: Similarity in the zoomed crop, once refined.
+    """
+
+    frame_idx: int
+    point_xy: tuple[float, float]
+    similarity: float
+    box_xyxy: Boxes | None = None
+    refined_score: float | None = None
