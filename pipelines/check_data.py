@@ -73,7 +73,8 @@ def inspect_clip(root: Path, clip: Clip) -> ClipReport:
     num_frames = len(clip_frames(timeline, clip))
     lacking = clip.num_frames - num_frames
     note = f"{lacking} frames short of the annotation" if lacking > 1 else ""
-    return ClipReport(clip, path.parent.name, num_frames, timeline, note)
+    state = "clip" if path.parent.name == "clips" else "full_scale"
+    return ClipReport(clip, state, num_frames, timeline, note)
 
 
 def clip_table(reports: Sequence[ClipReport]) -> list[str]:
@@ -120,7 +121,7 @@ def summary(annotations: Annotations, reports: Sequence[ClipReport]) -> list[str
     rows = [
         f"annotations      {annotations.path} (version {annotations.version or 'not given'})",
         f"queries          {queries} in {len(reports)} clips",
-        "files            " + ", ".join(f"{count} {state}" for state, count in states.items()),
+        "files            " + ", ".join(f"{state}: {count}" for state, count in states.items()),
     ]
     rows += [f"left out         {problem}" for problem in annotations.problems]
     return rows
@@ -138,8 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     notable = [r for r in reports if r.note or r.state in ("missing", "damaged", "no uid")]
     shown = reports if args.all or len(reports) <= ROWS_SHOWN else notable
-    print("\n".join(clip_table(shown) if shown else []), end="\n\n" if shown else "")
-    print("\n".join(summary(annotations, reports) + cost_table(reports, args)))
+    rows = [*clip_table(shown), ""] if shown else []
+    print("\n".join([*rows, *summary(annotations, reports), *cost_table(reports, args)]))
 
     uids = [str(report.clip.clip_uid) for report in reports if report.is_needed]
     if args.write_uids:

@@ -167,14 +167,16 @@ class EmbeddedEncoder(PatchEncoder):
     def __init__(self, spec: EncoderSpec, sources: CompositeSources, composite: Composite) -> None:
         super().__init__(spec)
         self.sources = sources
-        self.weights = [whitening.weight for whitening in composite.values()]
+        length = sum(whitening.weight**2 for whitening in composite.values()) ** 0.5
+        unit = spec.dim**0.5 / length  # a mean square of 1 per coordinate, as heads expect
+        self.weights = [whitening.weight * unit for whitening in composite.values()]
         for i, whitening in enumerate(composite.values()):
             self.register_buffer(f"mean{i}", whitening.mean.clone(), persistent=False)
             self.register_buffer(f"projection{i}", whitening.projection.clone(), persistent=False)
         self.freeze()
 
     def encode(self, images: Tensor) -> Tensor:
-        """Features (B, D, grid, grid) of length sqrt(sum of squared weights)."""
+        """Features (B, D, grid, grid) of length sqrt(D); parts as long as their weights."""
         parts = []
         for i, (raw, weight) in enumerate(zip(self.sources(images).values(), self.weights)):
             mean, projection = getattr(self, f"mean{i}"), getattr(self, f"projection{i}")

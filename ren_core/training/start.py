@@ -14,7 +14,7 @@ from ren_core.region_encoder import CrossAttention, RegionEncoder
 
 
 @torch.no_grad()
-def start_local(head: RegionEncoder, grid: int, *, sharpness: float = 1.5) -> None:
+def start_local(head: RegionEncoder, grid: int, *, sharpness: float = 2.0) -> None:
     """Overwrite the weights so that tokens are local averages of the patches.
 
     Args:
@@ -25,8 +25,8 @@ def start_local(head: RegionEncoder, grid: int, *, sharpness: float = 1.5) -> No
     dim, layers = head.dim, len(head.region_attention_layers)
     directions = position_directions(head, grid)
 
-    # Every block adds the prompt's position once; the last one shall get minus the position, so
-    # that its residual takes the position code out of the pooled patches again.
+    # Every block adds the prompt's position p once. The last one shall get -p, so that its residual
+    # takes the position code out of the pooled patches again.
     head.prompt_proj.weight.copy_(-(layers + 1) * torch.eye(dim))
     head.prompt_proj.bias.zero_()
 
@@ -41,6 +41,20 @@ def start_local(head: RegionEncoder, grid: int, *, sharpness: float = 1.5) -> No
 
     head.out_proj.weight.copy_(torch.eye(dim))
     head.out_proj.bias.zero_()
+    shrunk = pooled_position_length(head, grid)
+    head.prompt_proj.weight.copy_(-(layers + shrunk) * torch.eye(dim))
+
+
+def pooled_position_length(head: RegionEncoder, grid: int) -> float:
+    """Length, 0..1, of the position code that local pooling leaves, along the prompt's own one."""
+    cells = torch.arange(grid)
+    points_yx = torch.cartesian_prod(cells, cells)[None]
+    blank = torch.zeros(1, head.dim, grid, grid)
+    was_training = head.training
+    left = head.eval()(blank, points_yx, grid).ren_tokens[0]
+    head.train(was_training)
+    codes = head.position.of_points(points_yx[0], grid)
+    return 1 + float((left * codes).sum() / codes.square().sum())
 
 
 def position_directions(head: RegionEncoder, grid: int) -> Tensor:

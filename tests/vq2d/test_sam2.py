@@ -1,17 +1,9 @@
-"""SAM 2 with seeded random weights: the true architecture, no download, nothing useful found.
+"""The SAM 2 segmenter and its weights: the true architecture, seeded random weights, 128 px."""
 
-Most tests run at 128 instead of 1024 px. The tests over long clips also replace the image trunk,
-which has no memory, by pooling: what they test, the memory and the decoder, is the true one.
-"""
-
-import gc
-import resource
 import threading
-import weakref
 
 import hydra
 import numpy as np
-import PIL.Image
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
@@ -26,44 +18,15 @@ SIZE_HW = (72, 128)
 BOX = np.array([30, 16, 74, 50], np.float32)
 
 
-class Clip:
-    """A FrameSource over frames in memory, or made when read."""
-
-    def __init__(self, length, make, size_hw=SIZE_HW):
-        self.length, self.make, self.size_hw = length, make, size_hw
-
-    def __len__(self):
-        return self.length
-
-    def __getitem__(self, frame_idx):
-        if not 0 <= frame_idx < self.length:
-            raise IndexError(frame_idx)
-        return self.make(frame_idx)
-
-    def __iter__(self):
-        return map(self.__getitem__, range(self.length))
+def noise_with_square(seed):
+    """Dark noise with a bright textured square."""
+    random = np.random.default_rng(seed)
+    image = random.integers(0, 60, (*SIZE_HW, 3))
+    image[20:44, 27:51] += random.integers(60, 190, (24, 24, 3))
+    return image.astype(np.uint8)
 
 
-class PooledTrunk(nn.Module):
-    """Stands in for the image trunk: averages of the pixels, spread over the channels."""
-
-    channel_list = (768, 384, 192, 96)
-
-    def forward(self, pixels):
-        maps = []
-        for level, channels in enumerate(self.channel_list[::-1]):
-            pooled = nn.functional.avg_pool2d(pixels, 4 << level)
-            maps.append(pooled.repeat(1, channels // 3, 1, 1))
-        return maps
-
-
-def moving_square(frame_idx, size_hw=SIZE_HW):
-    """Noise with a bright textured square that moves."""
-    H, W = size_hw
-    noise = np.random.default_rng(frame_idx).integers(0, 60, (H, W, 3))
-    left = 20 + frame_idx % 40
-    noise[20:44, left : left + 24] += np.random.default_rng(999).integers(60, 190, (24, 24, 3))
-    return noise.astype(np.uint8)
+IMAGE = noise_with_square(7)
 
 
 @pytest.fixture(autouse=True)
@@ -79,239 +42,9 @@ def model():
     return Sam2Model.random("sam2.1_hiera_t", 0, device="cpu", image_size=128)
 
 
-def light_model(image_size=128):
-    model = Sam2Model.random("sam2.1_hiera_t", 0, device="cpu", image_size=image_size)
-    model.network.image_encoder.trunk = PooledTrunk()
-    return model
-
-
-@pytest.fixture(scope="module")
-def light():
-    return light_model()
-
-
-@pytest.fixture(scope="module")
-def jpegs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("jpegs")
-    for frame_idx in range(60):
-        PIL.Image.fromarray(moving_square(frame_idx)).save(folder / f"{frame_idx:03d}.jpg")
-    return folder
-
-
-def clip_of(folder, length):
-    """The decoded JPEGs of a folder as a FrameSource."""
-    paths = sorted(folder.iterdir())[:length]
-    return Clip(len(paths), lambda i: np.array(PIL.Image.open(paths[i]).convert("RGB")))
-
-
-def official_predictor(model):
-    """The unmodified video predictor with the same weights."""
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_module("sam2", version_base="1.2"):
-        from sam2.build_sam import build_sam2_video_predictor
-
-        predictor = build_sam2_video_predictor(
-            "configs/sam2.1/sam2.1_hiera_t.yaml",
-            device="cpu",
-            hydra_overrides_extra=[f"++model.image_size={model.image_size}"],
-        )
-    if isinstance(model.network.image_encoder.trunk, PooledTrunk):
-        predictor.image_encoder.trunk = PooledTrunk()
-    predictor.load_state_dict(model.network.state_dict(), strict=True)
-    return predictor
-
-
-def official_logits(model, folder, start, *, reverse=False, frames=None):
-    """Frame index → logits (H, W) from a fresh state of the unmodified predictor."""
-    predictor = official_predictor(model)
-    state = predictor.init_state(str(folder))
-    predictor.add_new_points_or_box(state, start, 1, box=BOX)
-    steps = predictor.propagate_in_video(
-        state, start, max_frame_num_to_track=frames, reverse=reverse
-    )
-    return {frame_idx: logits[0, 0] for frame_idx, _, logits in steps}
-
-
-def our_logits(tracker, clip, start, stop):
-    return {o.frame_idx: o.logits for o in tracker.propagate(clip, start, BOX, stop)}
-
-
-def same(ours, theirs):
-    return list(ours) == list(theirs) and all(torch.equal(ours[i], theirs[i]) for i in ours)
-
-
-# The tracker: equal to the official predictor.
-
-
-@pytest.mark.filterwarnings("ignore:cannot import name '_C'")
-def test_forward_tracking_is_bit_identical_to_the_official_predictor(light, jpegs):
-    theirs = official_logits(light, jpegs, 22)
-    clip = clip_of(jpegs, 60)
-    assert same(our_logits(Sam2Tracker(light), clip, 22, 60), theirs)
-    # 15 frames are the fewest that suffice.
-    shorter = our_logits(Sam2Tracker(light, keep_frames=14), clip, 22, 39)
-    assert not same(shorter, {i: theirs[i] for i in shorter})
-
-
-@pytest.mark.filterwarnings("ignore:cannot import name '_C'")
-def test_backward_tracking_is_bit_identical_to_a_fresh_official_reverse(light, jpegs, tmp_path):
-    ours = our_logits(Sam2Tracker(light), clip_of(jpegs, 60), 37, -1)
-    assert same(ours, official_logits(light, jpegs, 37, reverse=True))
-    # The release reverses the clip instead: the same again.
-    for frame_idx, path in enumerate(sorted(jpegs.iterdir(), reverse=True)):
-        (tmp_path / f"{frame_idx:03d}.jpg").symlink_to(path)
-    theirs = official_logits(light, tmp_path, 59 - 37, frames=20)
-    assert same({i: ours[i] for i in range(37, 16, -1)}, {59 - i: v for i, v in theirs.items()})
-
-
-@pytest.mark.filterwarnings("ignore:cannot import name '_C'")
-def test_a_clip_shorter_than_the_memory_is_bit_identical_too(light, jpegs, tmp_path):
-    for path in sorted(jpegs.iterdir())[:9]:
-        (tmp_path / path.name).symlink_to(path)
-    ours = our_logits(Sam2Tracker(light), clip_of(jpegs, 9), 2, 7)
-    assert same(ours, official_logits(light, tmp_path, 2, frames=4))
-
-
-@pytest.mark.filterwarnings("ignore:cannot import name '_C'")
-def test_tracking_with_the_true_image_trunk_is_bit_identical(model, jpegs):
-    theirs = official_logits(model, jpegs, 3, frames=5)
-    assert same(our_logits(Sam2Tracker(model), clip_of(jpegs, 60), 3, 9), theirs)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-@pytest.mark.filterwarnings("ignore:cannot import name '_C'")
-def test_tracking_at_full_size_is_bit_identical(jpegs):
-    full = Sam2Model.random("sam2.1_hiera_t", 0, device="cpu")
-    theirs = official_logits(full, jpegs, 40, frames=18)
-    assert same(our_logits(Sam2Tracker(full), clip_of(jpegs, 60), 40, 59), theirs)
-
-
-def test_directions_do_not_touch_each_other(light, jpegs):
-    tracker, clip = Sam2Tracker(light), clip_of(jpegs, 60)
-    alone = our_logits(tracker, clip, 20, 14)
-    forward = tracker.propagate(clip, 20, BOX, 60)
-    for _ in range(4):
-        next(forward)
-    assert same(our_logits(tracker, clip, 20, 14), alone)
-    assert len(list(forward)) == 36
-
-
-# The tracker: memory, ends and prompts.
-
-
-def live_tensor_bytes():
-    gc.collect()
-    tensors = [o for o in gc.get_objects() if type(o) in (torch.Tensor, nn.Parameter)]
-    return sum(t.untyped_storage().nbytes() for t in tensors)
-
-
-@pytest.mark.parametrize("length", [150, pytest.param(600, marks=pytest.mark.slow)])
-def test_memory_does_not_grow_with_the_clip(length):
-    read, alive = [], weakref.WeakSet()
-
-    class Frame(np.ndarray):
-        """An array that can be told from others."""
-
-        __hash__ = object.__hash__
-
-    def make(frame_idx):
-        frame = moving_square(frame_idx).view(Frame)
-        alive.add(frame)
-        read.append(frame_idx)
-        return frame
-
-    # One of the four attention layers is enough, and faster: the layers hold no state.
-    small = light_model(64)
-    attention = small.network.memory_attention
-    attention.layers = attention.layers[:1]
-    sizes, peaks = {}, {}
-    steps = Sam2Tracker(small).propagate(Clip(length, make), 0, BOX, length)
-    for found in steps:
-        assert len(alive) <= 1
-        if found.frame_idx in (50, length - 1):
-            sizes[found.frame_idx] = live_tensor_bytes()
-            peaks[found.frame_idx] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert read == list(range(length))
-    assert sizes[length - 1] == sizes[50]
-    assert peaks[length - 1] - peaks[50] < 16 * 1024  # KiB
-
-
-def test_a_track_ends_at_the_first_empty_mask(jpegs):
-    fading = light_model()
-    bias = fading.network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.data
-    read = []
-
-    def make(frame_idx):
-        read.append(frame_idx)
-        bias.fill_(-50.0 if frame_idx >= 9 else 5.0)
-        return moving_square(frame_idx)
-
-    steps = list(Sam2Tracker(fading).track(Clip(60, make), 5, BOX, 25))
-    assert [s.frame_idx for s in steps] == [5, 6, 7, 8]
-    assert read == [5, 6, 7, 8, 9]
-    assert all(s.score > 0.9 for s in steps)
-    (gone,) = Sam2Tracker(fading).propagate(Clip(60, make), 9, BOX, 10)
-    assert gone.presence < 1e-6
-    assert not list(Sam2Tracker(fading).track(Clip(60, make), 9, BOX, 12))
-
-
-def test_track_boxes_are_half_open_and_inside_the_frame(light, jpegs):
-    clip = clip_of(jpegs, 60)
-    (full,) = Sam2Tracker(light, mask_threshold=-1e6).track(clip, 0, BOX, 1)
-    assert full.box_xyxy.tolist() == [0, 0, SIZE_HW[1], SIZE_HW[0]]
-    assert 0 < full.score < 1
-    steps = list(Sam2Tracker(light).track(clip, 3, BOX, -1))
-    assert [s.frame_idx for s in steps] == [3, 2, 1, 0]
-
-
-def test_boxes_at_and_beyond_the_border(light, jpegs):
-    tracker, clip = Sam2Tracker(light), clip_of(jpegs, 60)
-
-    def first(*box):
-        return next(tracker.propagate(clip, 4, np.array(box, np.float32), 5)).logits
-
-    assert torch.equal(first(100, 50, 300, 90), first(100, 50, 128, 72))
-    assert not list(tracker.propagate(clip, 4, np.array([130, 0, 140, 9], np.float32), 8))
-    assert not list(tracker.propagate(clip, 4, BOX, 4))
-
-
-@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (60, 3), (0, 61), (5, -2)])
-def test_frame_numbers_outside_the_clip_are_refused(light, jpegs, start, stop):
-    with pytest.raises(ConfigError, match="frame must be in"):
-        next(Sam2Tracker(light).propagate(clip_of(jpegs, 60), start, BOX, stop))
-
-
-def test_keep_frames_must_be_positive(light):
-    with pytest.raises(ConfigError, match="keep_frames must be at least 1, got 0"):
-        Sam2Tracker(light, keep_frames=0)
-
-
-def test_inference_mode_does_not_leak_out_of_a_track(light, jpegs):
-    steps = Sam2Tracker(light).propagate(clip_of(jpegs, 60), 0, BOX, 5)
-    next(steps)
-    assert not torch.is_inference_mode_enabled()
-    assert torch.is_grad_enabled()
-
-
-def test_bfloat16_runs_and_differs_little(light, jpegs):
-    half = Sam2Model(light.name, light.network, torch.bfloat16)
-    clip = clip_of(jpegs, 60)
-    exact, rough = (our_logits(Sam2Tracker(m), clip, 0, 3) for m in (light, half))
-    worst = max(float((exact[i] - rough[i]).abs().max()) for i in exact)
-    assert 0 < worst < 0.1
-    assert rough[0].dtype == torch.float32
-
-
-# The segmenter.
-
-
 def look(image, mask):
     """Mean colour of the masked part, as a unit vector."""
     return nn.functional.normalize(torch.from_numpy(image[mask].mean(axis=0) - 60.0), dim=0)
-
-
-IMAGE = moving_square(7)
 
 
 def offers_of(segmenter):
@@ -384,7 +117,7 @@ def test_the_embedding_of_the_same_content_is_reused(model, monkeypatch):
     first = segmenter.from_point(IMAGE, (40.0, 30.0))
     segmenter.from_point(IMAGE.copy(), (90.0, 60.0))
     assert len(encoded) == 1
-    other = moving_square(8)
+    other = noise_with_square(8)
     segmenter.from_point(other, (40.0, 30.0))
     assert len(encoded) == 2
     again = segmenter.from_point(IMAGE, (40.0, 30.0))
@@ -393,7 +126,7 @@ def test_the_embedding_of_the_same_content_is_reused(model, monkeypatch):
 
 
 def test_tall_images_and_strided_views_are_segmented(model):
-    tall = np.rot90(moving_square(3))
+    tall = np.rot90(noise_with_square(3))
     assert not tall.flags.c_contiguous
     found = Sam2Segmenter(model, look).from_point(tall, (30.0, 80.0))
     assert found.mask.shape == (128, 72)
@@ -416,38 +149,39 @@ def test_appearance_must_have_rows(model, appearance):
         Sam2Segmenter(model, look).from_point(IMAGE, (40.0, 30.0), appearance=appearance)
 
 
-def test_segmenter_and_tracker_share_one_set_of_weights(model, jpegs):
+class Pair(list):
+    """The smallest FrameSource."""
+
+    size_hw = SIZE_HW
+
+
+def test_segmenter_and_tracker_share_one_set_of_weights(model):
     segmenter, tracker = Sam2Segmenter(model, look), Sam2Tracker(model)
     assert segmenter._predictor.model is tracker.model.network
     before = segmenter.from_point(IMAGE, (40.0, 30.0))
-    list(tracker.propagate(clip_of(jpegs, 60), 0, BOX, 2))
+    assert len(list(tracker.propagate(Pair([IMAGE, IMAGE]), 1, BOX, -1))) == 2
     after = Sam2Segmenter(model, look).from_point(IMAGE, (40.0, 30.0))
     assert np.array_equal(before.mask, after.mask)
 
 
-@pytest.mark.filterwarnings("ignore:cannot import name '_C'")
-def test_the_video_network_serves_images_as_the_official_image_model(model):
+@pytest.mark.parametrize("builder", ["build_sam2", "build_sam2_video_predictor"])
+def test_masks_are_those_of_the_official_image_and_video_networks(model, builder):
     GlobalHydra.instance().clear()
     with hydra.initialize_config_module("sam2", version_base="1.2"):
-        from sam2.build_sam import build_sam2
+        from sam2 import build_sam
 
-        official = build_sam2(
+        official = getattr(build_sam, builder)(
             "configs/sam2.1/sam2.1_hiera_t.yaml",
             device="cpu",
             hydra_overrides_extra=["++model.image_size=128"],
         )
     official.load_state_dict(model.network.state_dict(), strict=True)
-    predictors = [
-        Sam2Model("", network, torch.float32).image_predictor(0.0)
-        for network in (official, official_predictor(model), model.network)
-    ]
     results = []
-    for predictor in predictors:
+    for network in (official, model.network):
+        predictor = Sam2Model("", network, torch.float32).image_predictor(0.0)
         predictor.set_image(IMAGE)
         results.append(predictor.predict(box=BOX, multimask_output=False, return_logits=True))
-    assert all(
-        np.array_equal(a, b) for r in results[1:] for a, b in zip(results[0], r, strict=True)
-    )
+    assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
 
 
 # Weights.
@@ -490,12 +224,13 @@ def test_a_checkpoint_is_found_in_the_cache_and_loaded(model, tmp_path, monkeypa
     assert (explicit.dtype, explicit.image_size) == (torch.float32, 1024)
 
 
-def test_a_missing_checkpoint_names_the_command_that_fetches_it(tmp_path, monkeypatch):
+def test_a_missing_checkpoint_names_the_commands_that_fetch_it(tmp_path, monkeypatch):
     monkeypatch.setenv("REN_CACHE", str(tmp_path))
-    with pytest.raises(DataError, match=r"curl .*sam2.1_hiera_large.pt.* https://dl.fbaipublic"):
+    with pytest.raises(DataError, match=r"large.pt .*is missing.* https://dl.fbaipublic") as caught:
         Sam2Model.from_checkpoint(device="cpu")
-    monkeypatch.delenv("REN_CACHE")
-    assert sam2_model.cache_folder().parts[-2:] == (".cache", "ren")
+    assert "fetch_weights.py sam2.1-hiera-large" in str(caught.value)
+    with pytest.raises(DataError, match=r"other.pt .*fetch_weights.py sam2.1-hiera-base-plus"):
+        sam2_model.find_checkpoint("sam2.1_hiera_b+", tmp_path / "other.pt")
 
 
 def test_checkpoints_that_do_not_fit_are_explained(model):

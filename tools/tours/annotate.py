@@ -7,7 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.tours.render import Sight
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a frame shows of one object.
+
+    Attributes:
+        box_xyxy: Extent of its visible pixels, half-open.
+        pixels: Number of visible pixels.
+        share: Area of that box over the area of the box of the whole object, 0..1; small when
+            the object is cut off by the image border or hidden by another one.
+    """
+
+    box_xyxy: tuple[int, int, int, int]
+    pixels: int
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +118,7 @@ def ask(
     rng = np.random.default_rng([seed, 5])
     pools = [_questions_about(frames, title, config, rng) for title in titles]
     pools = [pool for pool in pools if pool]
-    rng.shuffle(pools)  # type: ignore[arg-type]
+    rng.shuffle(pools)
     chosen: list[Question] = []
     while len(chosen) < count and any(pools):
         for pool in pools:
@@ -134,9 +148,7 @@ def _questions_about(
     return [questions[k] for k in rng.permutation(len(questions))]
 
 
-def _absence_after(
-    frames: Sequence[SeenFrame], title: str, end: int, config: QueryConfig
-) -> range:
+def _absence_after(frames: Sequence[SeenFrame], title: str, end: int, config: QueryConfig) -> range:
     """Frames without a trace of the object, once it has left after ``end``."""
 
     def is_traced(index: int) -> bool:

@@ -30,9 +30,7 @@ class Pose:
     def forward(self) -> Points:
         """Unit vector (3,) of the viewing direction."""
         yaw, pitch = np.radians([self.yaw, self.pitch])
-        return np.array(
-            [np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), np.sin(pitch)]
-        )
+        return np.array([np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), np.sin(pitch)])
 
 
 @dataclass(frozen=True, slots=True)

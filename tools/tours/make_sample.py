@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from tools.tours.annotate import QueryConfig, SeenFrame, ask
+from tools.tours.annotate import QueryConfig, SeenFrame, Sight, ask
 from tools.tours.camera import plan_path
 from tools.tours.contact_sheet import contact_sheet
 from tools.tours.ego4d_json import FRAMES_PER_STEP, ClipFacts, annotation_file, video_entry
 from tools.tours.looks import Paint
-from tools.tours.render import Sight, TourRenderer, sights
+from tools.tours.render import TourRenderer, sights
 from tools.tours.scene import ObjectSpec, RoomSpec, build_room
 from tools.tours.video import Picture, write_video
 
@@ -71,13 +71,14 @@ def render_clip(tour: Tour, target: Path, seen_file: Path) -> None:
     def pictures() -> Iterator[Picture]:
         with TourRenderer(room, size_hw=SIZE_HW, fovy_deg=FOVY_DEG) as renderer:
             for index in range(tour.facts.frame_count * step):
-                between = index % step != 0
-                samples = 3 if between else 6  # frames in between only help the eye
-                frame = renderer.frame(path, index / tour.file_fps, max_samples=samples)
-                if not between:
-                    shown = sights(frame, room, FOVY_DEG)
-                    row = {title: asdict(sight) for title, sight in shown.items()}
-                    seen.append({"blur_px": frame.blur_px, "sights": row})
+                time_s = index / tour.file_fps
+                if index % step:  # frames in between only help the eye
+                    yield renderer.picture(path, time_s, max_samples=1)
+                    continue
+                frame = renderer.frame(path, time_s)
+                shown = sights(frame, room, FOVY_DEG)
+                row = {title: asdict(sight) for title, sight in shown.items()}
+                seen.append({"blur_px": frame.blur_px, "sights": row})
                 yield frame.rgb
 
     write_video(target, pictures(), SIZE_HW, fps=tour.file_fps, crf=CRF)
@@ -99,7 +100,10 @@ def make_sample(tours: Sequence[Tour], out: Path, work: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     entries: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for tour in tours:
-        target, seen_file = clips / f"{tour.facts.uid('clip')}.mp4", work / f"{tour.facts.name}.json"
+        target, seen_file = (
+            clips / f"{tour.facts.uid('clip')}.mp4",
+            work / f"{tour.facts.name}.json",
+        )
         if not (target.exists() and seen_file.exists()):
             start = time.perf_counter()
             render_clip(tour, target, seen_file)

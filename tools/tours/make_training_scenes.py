@@ -68,8 +68,8 @@ def render_scene(seed: int, out: Path, config: SceneConfig) -> None:
     spec = RoomSpec(room=name, seed=seed, objects=random_objects(rng), random_look=True)
     room = build_room(spec)
     fovy = float(rng.uniform(45, 75))
-    times = np.arange(config.frames) * config.step_s
-    path = plan_path(room, seconds=float(times[-1]), seed=seed)
+    times = [k * config.step_s for k in range(config.frames)]
+    path = plan_path(room, seconds=times[-1], seed=seed)
 
     out.mkdir(parents=True, exist_ok=True)
     size_hw = (config.size, config.size)

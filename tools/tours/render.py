@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.tours.annotate import Sight
 from tools.tours.camera import HeadPath, Pose
 from tools.tours.scene import MAX_OBJECTS, VISUAL_GROUP, Points, Room
 
@@ -39,22 +40,6 @@ class Frame:
     instance_ids: NDArray[np.uint8]
     pose: Pose
     blur_px: float
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What a frame shows of one object.
-
-    Attributes:
-        box_xyxy: Extent of its visible pixels, half-open.
-        pixels: Number of visible pixels.
-        share: Area of that box over the area of the box of the whole object, 0..1; small when
-            the object is cut off by the image border or hidden by another one.
-    """
-
-    box_xyxy: tuple[int, int, int, int]
-    pixels: int
-    share: float
 
 
 class TourRenderer:
@@ -86,16 +71,20 @@ class TourRenderer:
         self._renderer.close()
 
     def frame(self, path: HeadPath, time_s: float, *, max_samples: int = 6) -> Frame:
-        """Render the exposure around ``time_s`` as the mean of 1..``max_samples`` pictures."""
+        """Render the exposure around ``time_s``, and the instance ids at its middle."""
         pose = path.pose(time_s)
-        blur = self._blur_px(path, time_s)
-        samples = int(np.clip(np.ceil(blur / 2.5), 1, max_samples))
+        rgb = self.picture(path, time_s, max_samples=max_samples)
+        return Frame(time_s, rgb, self._instance_ids(pose), pose, self._blur_px(path, time_s))
+
+    def picture(self, path: HeadPath, time_s: float, *, max_samples: int) -> NDArray[np.uint8]:
+        """The exposure (H, W, 3) around ``time_s``: the mean of 1..``max_samples`` moments."""
+        samples = int(np.clip(np.ceil(self._blur_px(path, time_s) / 2.5), 1, max_samples))
         total = np.zeros((*self.size_hw, 3), np.float32)
         for k in range(samples):
             offset = EXPOSURE_S * ((k + 0.5) / samples - 0.5)
             total += self._draw(path.pose(time_s + offset))
-        rgb = _TONE[np.clip(total / samples, 0, 255).astype(np.uint8)].astype(np.uint8)
-        return Frame(time_s, rgb, self._instance_ids(pose), pose, blur)
+        toned: NDArray[np.uint8] = _TONE[(total / samples).astype(np.uint8)].astype(np.uint8)
+        return toned
 
     def _blur_px(self, path: HeadPath, time_s: float) -> float:
         """Rough path of the image during the exposure, for a scene half a metre away."""

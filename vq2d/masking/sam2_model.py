@@ -5,7 +5,6 @@ The segmenter and the tracker take the same ``Sam2Model``, so a process holds it
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ren_core.errors import ConfigError, DataError
+from ren_core.weight_files import cache_dir, remedy
 
 CHECKPOINT_URL = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
 SIZES = {
@@ -132,24 +132,19 @@ def check_settings(name: str, dtype: torch.dtype, image_size: int) -> None:
         )
 
 
-def cache_folder() -> Path:
-    """Where downloaded weights lie: ``$REN_CACHE``, or ``~/.cache/ren``."""
-    return Path(os.environ.get("REN_CACHE") or Path.home() / ".cache" / "ren")
-
-
 def find_checkpoint(name: str, checkpoint: Path | None = None) -> Path:
     """The weight file of a model: the given one, or the one in the cache folder.
 
     Raises:
         DataError: If there is no such file; the message holds the command that fetches it.
     """
-    file_name = f"sam2.1_hiera_{SIZES[name]}.pt"
-    path = checkpoint or cache_folder() / file_name
+    size = SIZES[name]
+    file_name = f"sam2.1_hiera_{size}.pt"
+    path = checkpoint or cache_dir() / file_name
     if not path.is_file():
-        raise DataError(
-            f"{path} with the weights of {name} is missing; fetch it with: "
-            f"curl -fL --create-dirs -o '{path}' {CHECKPOINT_URL}/{file_name}"
-        )
+        curl = f"curl -fL --create-dirs -o '{path}' {CHECKPOINT_URL}/{file_name}"
+        advice = remedy(f"sam2.1-hiera-{size.replace('_', '-')}")
+        raise DataError(f"{path} with the weights of {name} is missing; {advice}, or `{curl}`")
     return path
 
 

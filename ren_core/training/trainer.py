@@ -1,0 +1,207 @@
+"""The training loop: one process or several under torchrun, resumable at any step."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from ren_core.region_encoder import RegionEncoder
+from ren_core.training.batches import BatchSource
+from ren_core.training.checkpoint import Progress, Row, load_checkpoint, save_checkpoint
+from ren_core.training.config import TrainConfig
+from ren_core.training.curves import plot_curves, write_csv, write_tensorboard
+from ren_core.training.objective import RegionObjective, matching_accuracy
+from ren_core.training.samples import RegionBatch
+from ren_core.training.schedule import learning_rate_factor
+from ren_core.training.start import start_local
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """This process among those of a run.
+
+    Attributes:
+        device: Where it computes.
+        rank: Its number; 0 writes the files.
+        world: Number of processes.
+    """
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+
+def build_head(dim: int, grid: int, config: TrainConfig) -> RegionEncoder:
+    """The head as training starts it."""
+    torch.manual_seed(config.seed)
+    head = RegionEncoder(dim, config.num_heads, config.num_layers, dropout=config.dropout)
+    if config.start == "local":
+        start_local(head, grid)
+    # the last block's values are the patches themselves: its projection never gets a gradient
+    head.region_attention_layers[-1].cross_attn.v_proj.requires_grad_(False)  # type: ignore[union-attr, operator]
+    return head
+
+
+def train(
+    objective: RegionObjective,
+    batches: BatchSource,
+    validation: Sequence[RegionBatch],
+    config: TrainConfig,
+    *,
+    out: Path,
+    worker: Worker,
+    stop_after: int | None = None,
+) -> list[Row]:
+    """Train a head in place, or go on where a killed run left off.
+
+    Args:
+        objective: The head with its losses, on ``worker.device``.
+        batches: Batch n of the whole run; each process and accumulation step takes its own.
+        validation: Fixed batches, seen in evaluation mode.
+        config: The run.
+        out: Folder for ``checkpoint.pt``, ``curves.csv``, ``curves.png``.
+        worker: This process.
+        stop_after: End early after this many steps in all, with a checkpoint; for tests and
+            for sharing a machine.
+
+    Returns:
+        The curves, one row per validation.
+    """
+    run = _Run(objective, batches, config, worker)
+    path = out / "checkpoint.pt"
+    progress = load_checkpoint(path, objective, run.optimiser, run.scaler, config=config)
+    last = min(config.steps, stop_after or config.steps)
+    logger.info("training: %d of %d steps done, in %s", progress.step, config.steps, out)
+
+    rows, started = list(progress.rows), time.monotonic() - progress.seconds
+    sums: dict[str, float] = {}
+    for step in tqdm(range(progress.step, last), initial=progress.step, total=last, disable=None):
+        losses = run.step(step)
+        sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
+        done = step + 1
+        if done % config.validate_every == 0 or done == config.steps:
+            count = (done - 1) % config.validate_every + 1
+            row = {"step": float(done), **{f"train/{k}": v / count for k, v in sums.items()}}
+            row |= {f"val/{k}": v for k, v in validate(objective, validation, config).items()}
+            rows, sums = [*rows, row], {}
+            logger.info("%s", {name: round(value, 4) for name, value in row.items()})
+        if worker.rank == 0 and (done % config.checkpoint_every == 0 or done == last):
+            now = Progress(done, rows, time.monotonic() - started)
+            save_checkpoint(
+                path, objective, run.optimiser, run.scaler, config=config, progress=now
+            )
+            write_csv(out / "curves.csv", rows)
+    if worker.rank == 0 and rows:
+        plot_curves(out / "curves.png", rows)
+        write_tensorboard(out / "tensorboard", rows)
+    logger.info("training: %.0f s", time.monotonic() - started)
+    return rows
+
+
+@torch.no_grad()
+def validate(
+    objective: RegionObjective, batches: Sequence[RegionBatch], config: TrainConfig
+) -> dict[str, float]:
+    """Mean losses over fixed batches in evaluation mode, and how often views match."""
+    was_training = objective.training
+    objective.eval()
+    sums: dict[str, float] = {}
+    for batch in batches:
+        with _autocast(batch.features.device, config):
+            output = objective.head(batch.features, batch.points_yx, batch.image_size)
+            losses = objective(batch)
+        losses["accuracy"] = matching_accuracy(output.ren_tokens, batch.region_ids)
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
+    objective.train(was_training)
+    return sums
+
+
+class _Run:
+    """Optimiser, scaler and the (perhaps distributed) module of one process."""
+
+    def __init__(
+        self,
+        objective: RegionObjective,
+        batches: BatchSource,
+        config: TrainConfig,
+        worker: Worker,
+    ) -> None:
+        self.batches, self.config, self.worker = batches, config, worker
+        self.parameters = [p for p in objective.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.scaler = torch.amp.GradScaler(
+            worker.device.type, enabled=config.precision == "fp16"
+        )
+        self.module: nn.Module = objective.train()
+        if worker.world > 1:
+            self.module = DistributedDataParallel(objective)
+
+    def step(self, step: int) -> dict[str, float]:
+        """One optimiser step; the losses averaged over its forward passes."""
+        config = self.config
+        factor = learning_rate_factor(step, config.warmup, config.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.learning_rate * factor
+        self.optimiser.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for part in range(config.accumulation):
+            last = part == config.accumulation - 1
+            for name, loss in self._forward_backward(step, part, synchronise=last).items():
+                sums[name] = sums.get(name, 0.0) + loss.detach() / config.accumulation
+        self.scaler.unscale_(self.optimiser)
+        sums["gradient"] = nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        return {name: float(value) for name, value in sums.items()}
+
+    def _forward_backward(self, step: int, part: int, *, synchronise: bool) -> dict[str, Tensor]:
+        config, worker = self.config, self.worker
+        number = (step * config.accumulation + part) * worker.world + worker.rank
+        batch = self.batches.batch(number).to(worker.device)
+        torch.manual_seed(config.seed * 1_000_003 + number)  # dropout
+        hold = (
+            self.module.no_sync()
+            if isinstance(self.module, DistributedDataParallel) and not synchronise
+            else contextlib.nullcontext()
+        )
+        with hold:
+            with _autocast(worker.device, config):
+                losses: dict[str, Tensor] = self.module(batch)
+            self.scaler.scale(losses["total"] / config.accumulation).backward()
+        return losses
+
+
+def start_worker(device: str) -> Worker:
+    """This process; under torchrun it joins the others, one GPU each."""
+    if not dist.is_torchelastic_launched():
+        return Worker(torch.device(device))
+    on_gpu = device.startswith("cuda")
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    rank, world = dist.get_rank(), dist.get_world_size()
+    if not on_gpu:
+        return Worker(torch.device(device), rank, world)
+    own = torch.device("cuda", dist.get_node_local_rank())
+    torch.cuda.set_device(own)
+    return Worker(own, rank, world)
+
+
+def _autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
+    dtype = DTYPES[config.precision]
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
