@@ -45,9 +45,9 @@ Describe = Callable[[Image], Described]
 def query_token(described: Described, mask: Mask, kind: QueryKind) -> Tensor:
     """One token (D,) for the object of a mask (H, W); a small mask takes the nearest token."""
     depth = depth_inside(mask)
-    depths = described.values_of(depth)
-    if kind == "pooled" and (depths > 0).any():
-        return F.normalize(described.tokens.float(), dim=-1)[torch.from_numpy(depths > 0)].mean(0)
+    on_object = torch.from_numpy(described.values_of(mask).astype(bool))
+    if kind == "pooled" and on_object.any():
+        return F.normalize(described.tokens.float(), dim=-1)[on_object].mean(0)
     deepest = np.array(np.unravel_index(int(depth.argmax()), depth.shape), np.float32)
     distances = ((described.points_yx - deepest) ** 2).sum(1)
     return described.tokens[int(distances.argmin())].float()
@@ -57,7 +57,7 @@ def patch_describer(encoder: PatchEncoder) -> Describe:
     """The encoder's own patches as tokens; points are patch centres in pixels of the image."""
 
     def describe(image: Image) -> Described:
-        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+        pixels = torch.tensor(image).permute(2, 0, 1)[None].float() / 255
         tokens = encoder(pixels).tokens[0].float().cpu()
         return Described(tokens, grid_centres(encoder.spec.grid, image.shape[:2]))
 

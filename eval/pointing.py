@@ -26,8 +26,13 @@ class PointingCase:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointingRow:
-    """``hits``: share of frames whose best token lies in the true box; ``margin``: best similarity
-    inside the box minus the best outside it, averaged over frames."""
+    """Figures of one query.
+
+    Attributes:
+        name: The case's name.
+        hits: Share of frames whose best token lies in the true box.
+        margin: Best similarity inside the box minus the best outside it, averaged over frames.
+    """
 
     name: str
     hits: float

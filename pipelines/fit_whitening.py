@@ -29,7 +29,7 @@ from ren_core.stages import atomic_path
 logger = logging.getLogger(__name__)
 
 FOLDERS = ("bsds500/images/train", "bsds500/images/val", "coco128_seg/images/train2017")
-DEFAULT_PARTS = ("vit.10:192:1.0", "mobilenet.13:64:0.7", "mobilenet.18:128:1.0")
+DEFAULT_PARTS = ("vit.6:128:0.7", "vit.8:160:1.0", "mobilenet.13:96:1.0")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         spec = replace(EMBEDDED.resized(args.input_size), dim=sum(p.dim for p in parts))
         sources = CompositeSources(tuple(p.source for p in parts), spec.input_size).eval()
         load_embedded(sources, grid=spec.grid)
-        files = find_images(args.data)[: args.limit]
+        files = find_images(args.data)[:: args.every]
         composite = fit_composite(read_images(files), sources, parts, spec)
     except ConfigError as err:
         print(err, file=sys.stderr)
@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/train"), help="folder")
     parser.add_argument("--out", type=Path, default=whitening_asset(), help="file to write")
-    parser.add_argument("--limit", type=int, help="number of images (default: all)")
+    parser.add_argument("--every", type=int, default=3, help="take every so manyth image")
     parser.add_argument("--input-size", type=int, help="pixels (default: the encoder's own)")
     parser.add_argument(
         "--parts", nargs="+", default=DEFAULT_PARTS, help="network.layer:dimensions:weight"

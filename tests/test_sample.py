@@ -45,7 +45,13 @@ def test_the_video_has_one_or_six_frames_per_annotated_frame(clip):
         assert (crop["original_width"], crop["original_height"]) == size
 
 
+def file_rate(clip):
+    with av.open(str(SAMPLE / "v2/clips" / f"{clip['clip_uid']}.mp4")) as container:
+        return container.streams.video[0].average_rate
+
+
 def test_both_rates_and_both_sides_of_the_query_occur():
+    assert {file_rate(clip) for clip in CLIPS} == {5, 30}
     after = [q["visual_crop"]["frame_number"] > q["query_frame"] for _, q in QUERIES]
     assert any(after)
     assert not all(after)
@@ -141,6 +147,7 @@ def test_a_blurred_frame_gives_no_crop():
     blurred = [SeenFrame(6.0, frame.sights) for frame in TWICE]
     assert ask(blurred, ["cup"], count=5, seed=1, config=QueryConfig()) == []
     assert ask(blurred, ["cup"], count=5, seed=1, config=QueryConfig(max_crop_blur=7)) != []
+    assert find_occurrences(blurred, "cup", QueryConfig(clear_blur=5)) == []
 
 
 def test_annotations_follow_the_layout_of_the_files():

@@ -100,17 +100,16 @@ def _paint_ring(
     """Paint the pixels between the box grown by ``margin`` and ``thickness`` pixels inside that."""
     H, W = picture.shape[:2]
     left, top, right, bottom = np.round(box_xyxy).astype(int)
-    ys = np.arange(top - margin, max(bottom, top + 1) + margin)[:, None]
-    xs = np.arange(left - margin, max(right, left + 1) + margin)[None, :]
-    depth_y = np.minimum(ys - ys[0], ys[-1] - ys)
-    depth_x = np.minimum(xs - xs[0], xs[-1] - xs)
-    along_y, along_x = depth_x < thickness, depth_y < thickness
-    if dash:
-        along_y = along_y & ((ys - top) // dash % 2 == 0)
-        along_x = along_x & ((xs - left) // dash % 2 == 0)
-    visible = (ys >= 0) & (ys < H) & (xs >= 0) & (xs < W)
-    rows, columns = np.nonzero((along_x | along_y) & visible)
-    picture[ys[rows, 0], xs[0, columns]] = colour
+    ys = np.arange(top - margin, max(bottom, top + 1) + margin)
+    xs = np.arange(left - margin, max(right, left + 1) + margin)
+    beside = np.minimum(xs - xs[0], xs[-1] - xs) < thickness  # columns of the upright sides
+    across = np.minimum(ys - ys[0], ys[-1] - ys) < thickness  # rows of the level sides
+    inked_y = (ys - top) // dash % 2 == 0 if dash else np.ones(len(ys), np.bool_)
+    inked_x = (xs - left) // dash % 2 == 0 if dash else np.ones(len(xs), np.bool_)
+    ring = (across[:, None] & inked_x) | (inked_y[:, None] & beside)
+    visible = ((ys >= 0) & (ys < H))[:, None] & (xs >= 0) & (xs < W)
+    rows, columns = np.nonzero(ring & visible)
+    picture[ys[rows], xs[columns]] = colour
 
 
 def fit_inside(picture: Picture, size: int) -> Picture:

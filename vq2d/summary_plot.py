@@ -17,7 +17,8 @@ from ren_core.drawing import Picture
 from ren_core.geometry import Boxes
 from ren_core.stages import atomic_path
 from vq2d.overlays import CANDIDATE, PREDICTED, QUERY, TRUTH, Colour, hex_colour
-from vq2d.query_picture import QueryPicture, box_at, clock, similarity_range
+from vq2d.query_picture import QueryPicture, box_at, clock
+from vq2d.similarity_plot import FAINT_INK, INK, draw_lanes, draw_similarity
 from vq2d.types import Candidate, ResponseTrack
 
 WIDTH, DPI = 1400, 100  # px, px per inch
@@ -26,7 +27,6 @@ HEAD_HEIGHT, CAPTION_HEIGHT = 66, 46
 PLOT_HEIGHT, LEGEND_HEIGHT, LANES_HEIGHT, FOOT_HEIGHT = 230, 34, 46, 52
 PLOT_LEFT, PLOT_RIGHT = 92, 24
 MAX_ROW_HEIGHT = 300
-INK, FAINT_INK, CURVE_INK = "#1d2127", "#6a7280", "#4b5563"
 HEADING_LENGTH, DETAILS_LENGTH = 90, 150  # characters
 
 
@@ -42,9 +42,9 @@ class Panel:
 
     @property
     def aspect(self) -> float:
-        """Width over height of the cell; extreme crops get a cell of 1:2 or 2:1."""
+        """Width over height of the cell, which leaves room for the caption of a narrow crop."""
         H, W = self.picture.shape[:2]
-        return float(np.clip(W / H, 0.5, 2.0))
+        return float(np.clip(W / H, 0.8, 2.0))
 
 
 def draw_summary(view: QueryPicture, path: Path) -> None:
@@ -81,14 +81,12 @@ class Page:
         """Axes with the given left, top, width and height."""
         x, y, width, height = place_xywh
         bottom = 1 - (y + height) / self._height
-        return self._figure.add_axes(
-            (x / WIDTH, bottom, width / WIDTH, height / self._height)
-        )
+        return self._figure.add_axes((x / WIDTH, bottom, width / WIDTH, height / self._height))
 
-    def write(self, text: str, x: float, y: float, **style: object) -> None:
+    def write(self, text: str, x: float, y: float, **style: Any) -> None:  # noqa: ANN401
         """One line of text, its baseline ``y`` pixels from the top."""
-        style = {"color": INK, "parse_math": False} | style
-        self._figure.text(x / WIDTH, 1 - y / self._height, text, **style)
+        look: dict[str, Any] = {"color": INK, "parse_math": False} | style
+        self._figure.text(x / WIDTH, 1 - y / self._height, text, **look)
 
     def write_head(self, view: QueryPicture) -> None:
         """Title, and one line of facts."""
@@ -111,7 +109,7 @@ class Page:
         axes.imshow(small, extent=(0, W, H, 0), interpolation="antialiased")
         for box, colour, line in panel.boxes:
             _outline(axes, box, colour, line)
-        axes.set(xticks=[], yticks=[], anchor="N")
+        axes.set(xticks=[], yticks=[], anchor="NW")
         for spine in axes.spines.values():
             spine.set(color=hex_colour(panel.colour), linewidth=2.5)
         self.write(panel.label, x, y - 27, fontsize=11.5, weight="bold")
@@ -134,7 +132,7 @@ def choose_panels(view: QueryPicture) -> list[Panel]:
     panels = [
         Panel(
             view.frames[crop_frame],
-            "query",
+            "crop frame",
             caption,
             QUERY,
             [(view.crop_box_xyxy, QUERY, "solid")],
@@ -163,117 +161,13 @@ def best_candidates(candidates: Sequence[Candidate], count: int = 3) -> list[Can
     return list({c.frame_idx: c for c in reversed(ranked)}.values())[::-1][:count]
 
 
-def draw_similarity(axes: Any, view: QueryPicture) -> None:  # noqa: ANN401 - matplotlib axes
-    """Similarity and candidates over clip frames, the tracks' frames shaded."""
-    frames = np.arange(len(view.similarity))
-    curve = view.similarity.astype(np.float64)
-    low, high = similarity_range(view)
-    for track, colour in ((view.truth, TRUTH), (view.track, PREDICTED)):
-        if track is not None:
-            span = (track.start_frame - 0.5, track.end_frame - 0.5)
-            axes.axvspan(*span, color=hex_colour(colour), alpha=0.22, linewidth=0)
-    axes.fill_between(frames, low, curve, color=CURVE_INK, alpha=0.10, linewidth=0)
-    axes.plot(frames, curve, color=CURVE_INK, linewidth=1.3, label="best token similarity")
-    _plot_isolated(axes, curve)
-    _plot_candidates(axes, view.candidates)
-    _mark_frames(axes, view)
-    axes.set(xlim=_frame_limits(view), ylim=(low, high))
-    axes.set_ylabel("cosine similarity", fontsize=11, color=INK)
-    axes.tick_params(labelsize=10, labelbottom=False, color=FAINT_INK, labelcolor=INK)
-    axes.grid(axis="y", color="#e3e6ea", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(-0.01, 1.0),
-        ncols=7,
-        frameon=False,
-        fontsize=10.5,
-        borderaxespad=0.2,
-        columnspacing=1.6,
-        handlelength=1.6,
-    )
-
-
-def draw_lanes(axes: Any, view: QueryPicture) -> None:  # noqa: ANN401 - matplotlib axes
-    """Two rows of bars: the frames of the answer and of the truth."""
-    rows = (
-        (1, view.track, PREDICTED, "no answer"),
-        (0, view.truth, TRUTH, "unknown"),
-    )
-    start, end = _frame_limits(view)
-    for y, track, colour, absent in rows:
-        axes.axhspan(y - 0.33, y + 0.33, color="#f0f2f4", linewidth=0)
-        if track is None:
-            place = ((start + end) / 2, y)
-            axes.text(*place, absent, ha="center", va="center", fontsize=10, color=FAINT_INK)
-            continue
-        width = max(len(track.boxes_xyxy), 0.002 * (end - start))
-        span = [(track.start_frame - 0.5, width)]
-        axes.broken_barh(span, (y - 0.33, 0.66), color=hex_colour(colour))
-    axes.set(xlim=(start, end), ylim=(-0.55, 1.55), yticks=(1, 0))
-    axes.set_yticklabels(("predicted", "truth"), fontsize=10.5, color=INK)
-    axes.set_xlabel("clip frame (5 per second)", fontsize=11, color=INK)
-    axes.tick_params(axis="x", labelsize=10, color=FAINT_INK, labelcolor=INK)
-    axes.tick_params(axis="y", length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _plot_isolated(axes: Any, curve: Any) -> None:  # noqa: ANN401
-    """Dots for single values between NaN, which a line cannot show."""
-    known = np.concatenate([[False], np.isfinite(curve), [False]])
-    alone = np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:])
-    axes.plot(alone, curve[alone], ".", color=CURVE_INK, markersize=3)
-
-
-def _plot_candidates(axes: Any, candidates: Sequence[Candidate]) -> None:  # noqa: ANN401
-    """Circles at the similarity, diamonds at the refined score, a line between the two."""
-    if not candidates:
-        return
-    colour = hex_colour(CANDIDATE)
-    refined = [(c.frame_idx, c.similarity, c.refined_score) for c in candidates]
-    refined = [triple for triple in refined if triple[2] is not None]
-    if refined:
-        x, low, high = zip(*refined, strict=True)
-        axes.vlines(x, low, high, color=colour, linewidth=1.2, zorder=3)
-        axes.plot(
-            x, high, "D", color="white", markeredgecolor=colour, markeredgewidth=1.8,
-            markersize=6.5, label="refined score", zorder=5,
-        )
-    x, y = zip(*((c.frame_idx, c.similarity) for c in candidates), strict=True)
-    style = {"color": colour, "markeredgecolor": "white", "markersize": 8, "zorder": 4}
-    axes.plot(x, y, "o", label="candidate", **style)
-
-
-def _mark_frames(axes: Any, view: QueryPicture) -> None:  # noqa: ANN401
-    """Where the query is asked, where its crop is, and what is not searched."""
-    colour = hex_colour(QUERY)
-    crop, query = view.query.crop_frame, view.query.query_frame
-    note = " (not in the clip)" if crop != view.crop_frame else ""
-    axes.axvline(query, color=colour, linewidth=2, label=f"query frame {query}")
-    axes.axvline(
-        view.crop_frame, color=colour, linewidth=2, linestyle=(0, (1, 1.2)),
-        label=f"crop frame {crop}{note}",
-    )
-    _, end = _frame_limits(view)
-    if query < end:
-        axes.axvspan(
-            max(query, -0.5), end, facecolor="none", edgecolor="#cfd4da", hatch="///", linewidth=0,
-            label="not searched", zorder=0,
-        )
-
-
-def _frame_limits(view: QueryPicture) -> tuple[float, float]:
-    return -0.5, len(view.frames) - 0.5
-
-
 def _frame_panel(view: QueryPicture, frame_idx: int, label: str, colour: Colour) -> Panel:
     """A frame of the clip with the boxes that are known there."""
     frame_idx = min(max(frame_idx, 0), len(view.frames) - 1)
     boxes = []
     for track, line_colour, line in (
-        (view.truth, TRUTH, "dashed"),
         (view.track, PREDICTED, "solid"),
+        (view.truth, TRUTH, "dashed"),
     ):
         box = box_at(track, frame_idx)
         if box is not None:
@@ -305,11 +199,22 @@ def _overlap(a: ResponseTrack | None, b: ResponseTrack) -> bool:
 def _outline(axes: Any, box_xyxy: Boxes, colour: Colour, line: str) -> None:  # noqa: ANN401
     """A box with a dark rim; half-open boxes meet the pixels' edges."""
     x1, y1, x2, y2 = (float(v) for v in box_xyxy)
-    for width, ink in ((4.0, "#00000099"), (2.2, hex_colour(colour))):
+    strokes: list[tuple[float, str, Any]] = [
+        (3.8, "#000000a0", "-"),
+        (2.0, hex_colour(colour), "-"),
+    ]
+    if line == "dashed":  # no rim: it may lie on a solid box
+        strokes = [(2.0, hex_colour(colour), (0, (2.5, 1.5)))]
+    for width, ink, style in strokes:
         axes.add_patch(
             Rectangle(
-                (x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=ink, linewidth=width,
-                linestyle="-" if line == "solid" or width > 3 else (0, (2.5, 1.5)),
+                (x1, y1),
+                x2 - x1,
+                y2 - y1,
+                fill=False,
+                edgecolor=ink,
+                linewidth=width,
+                linestyle=style,
             )
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -52,7 +52,7 @@ class TimelineStrip:
         self._draw_scales()
         self._draw_curve()
         self._draw_events(view)
-        _draw_legend(self._background, view)
+        _draw_legend(self._background, legend_kinds(view, num_frames))
         room = width - 16 - text_width(self._clock_text(num_frames - 1), 12) - 16
         heading = shorten(view.heading, room, 12, bold=True)
         paint_text(self._background, heading, (8, HEAD_Y), bold=True)
@@ -109,16 +109,18 @@ class TimelineStrip:
             shaded = self._background.copy()
             cv2.fillPoly(shaded, [area], CURVE, cv2.LINE_AA, SUBPIXEL_BITS)
             self._background[:] = cv2.addWeighted(shaded, 0.25, self._background, 0.75, 0)
-            line = area[:-2] if len(frames) > 1 else area[:-2] + [[-scale, 0], [scale, 0]]
-            cv2.polylines(
-                self._background, [line], False, CURVE, 1, cv2.LINE_AA, SUBPIXEL_BITS
-            )
+            line = area[:-2]
+            if len(frames) == 1:
+                line = line + np.array([[-scale, 0], [scale, 0]], np.int32)
+            cv2.polylines(self._background, [line], False, CURVE, 1, cv2.LINE_AA, SUBPIXEL_BITS)
 
     def _draw_events(self, view: QueryPicture) -> None:
         """What was not searched, query and crop frames, candidates, tracks."""
         strip = self._background
         if view.window_end < self._num_frames:
-            after = strip[CURVE_TOP - 2 : TRUTH_TOP + BAR_HEIGHT + 2, round(self._x(view.window_end)) :]
+            after = strip[
+                CURVE_TOP - 2 : TRUTH_TOP + BAR_HEIGHT + 2, round(self._x(view.window_end)) :
+            ]
             after[:] = (after * 0.45).astype(np.uint8)
         for top in (PREDICTED_TOP, TRUTH_TOP):
             strip[top : top + BAR_HEIGHT, LEFT : LEFT + self._plot_width] = GRID
@@ -164,10 +166,10 @@ def _draw_dot(strip: Picture, x: int, y: int) -> None:
     cv2.circle(strip, (x, y), 4, CANDIDATE, -1, cv2.LINE_AA)
 
 
-def _draw_legend(strip: Picture, view: QueryPicture) -> None:
+def _draw_legend(strip: Picture, kinds: Sequence[str]) -> None:
     """Name what is drawn, as far as there is room."""
     x = 8
-    for kind in _legend_kinds(view):
+    for kind in kinds:
         text_x = x + 17
         end = text_x + text_width(kind, 11)
         if end > strip.shape[1] - 4:
@@ -177,13 +179,15 @@ def _draw_legend(strip: Picture, view: QueryPicture) -> None:
         x = round(end) + 14
 
 
-def _legend_kinds(view: QueryPicture) -> list[str]:
+def legend_kinds(view: QueryPicture, num_frames: int) -> list[str]:
+    """What the legend must explain in a strip over the first ``num_frames`` frames."""
     kinds = ["no answer" if view.track is None else "predicted"]
     if view.truth is not None:
         kinds.append("truth")
     if view.candidates:
         kinds.append("candidate")
-    return [*kinds, "query frame", "crop frame"]
+    kinds.append("query frame")
+    return [*kinds, "crop frame"] if view.crop_frame < num_frames else kinds
 
 
 def _draw_sign(strip: Picture, kind: str, x: int) -> None:

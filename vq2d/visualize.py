@@ -19,7 +19,6 @@ from vq2d.overlays import (
     PREDICTED,
     QUERY,
     TRUTH,
-    WHITE,
     fit_inside,
     paint_box,
     paint_picture,
@@ -99,7 +98,7 @@ class VideoScene:
         if is_after:
             picture = (picture * DIMMED).astype(np.uint8)
         picture = self._with_candidates(picture, frame_idx)
-        for track, colour, dash in ((self.view.truth, TRUTH, 6), (self.view.track, PREDICTED, 0)):
+        for track, colour, dash in ((self.view.track, PREDICTED, 0), (self.view.truth, TRUTH, 10)):
             box = box_at(track, frame_idx)
             if box is not None:
                 paint_box(picture, box * self._scale, colour, thickness=3, dash=dash)
@@ -123,9 +122,7 @@ class VideoScene:
         """The (x, y) of the inset in the corner where it hides least of the tracks' boxes."""
         (width, height), (h, w) = self.size_wh, self._inset.shape[:2]
         gap = 8
-        corners = [
-            (x, y) for y in (gap, height - h - gap) for x in (width - w - gap, gap)
-        ]
+        corners = [(x, y) for y in (gap, height - h - gap) for x in (width - w - gap, gap)]
         tracks = [t for t in (self.view.track, self.view.truth) if t is not None]
         if not tracks:
             return corners[0]

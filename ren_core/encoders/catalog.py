@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ren_core import weights as weight_catalogue
 from ren_core.encoders import embedded, openclip, timm_vit
@@ -118,7 +118,7 @@ def _build_transformer(
         tower = openclip.create_tower(entry.architecture, spec.input_size, options)
         if state is not None:
             openclip.load_tower(tower, state)
-        return openclip.OpenClipViT(_of_width(spec, tower.conv1.out_channels), tower)
+        return openclip.OpenClipViT(_of_width(spec, options.get("width", spec.dim)), tower)
     network = timm_vit.create_vit(entry.architecture, spec.input_size, options)
     if state is not None:
         offset = entry.position_offset

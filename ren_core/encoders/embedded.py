@@ -104,9 +104,9 @@ class CompositeSources(nn.Module):
         self.sources = sources
         self.vit_layers = {s.layer for s in sources if s.network == "vit"}
         self.mobilenet_layers = {s.layer for s in sources if s.network == "mobilenet"}
-        vit = create_vit(VIT_ARCHITECTURE, input_size, vit_options)
-        vit.blocks = vit.blocks[: max(self.vit_layers, default=0)]  # type: ignore[index, assignment]
-        self.vit = vit
+        depth = max(self.vit_layers, default=0)
+        options = {"depth": depth, **vit_options}
+        self.vit = create_vit(VIT_ARCHITECTURE, input_size, options)
         layers = mobilenet_v2(weights=None).features
         self.mobilenet = layers[: 1 + max(self.mobilenet_layers, default=-1)]
 
@@ -178,7 +178,8 @@ class EmbeddedEncoder(PatchEncoder):
     def encode(self, images: Tensor) -> Tensor:
         """Features (B, D, grid, grid) of length sqrt(D); parts as long as their weights."""
         parts = []
-        for i, (raw, weight) in enumerate(zip(self.sources(images).values(), self.weights)):
+        raws = self.sources(images).values()
+        for i, (raw, weight) in enumerate(zip(raws, self.weights, strict=True)):
             mean, projection = getattr(self, f"mean{i}"), getattr(self, f"projection{i}")
             white = (raw.movedim(1, -1) - mean) @ projection  # (B, grid, grid, d)
             parts.append(F.normalize(white, dim=-1) * weight)

@@ -30,7 +30,7 @@ class TimmViT(PatchEncoder):
     def encode(self, images: Tensor) -> Tensor:
         """Features (B, D, grid, grid); class and register tokens are dropped."""
         tokens: Tensor = self.network.forward_features(images)  # type: ignore[operator]
-        patches = tokens[:, self.network.num_prefix_tokens :]  # type: ignore[misc]
+        patches = tokens[:, self.network.num_prefix_tokens :]
         grid = self.spec.grid
         return patches.transpose(1, 2).unflatten(2, (grid, grid))
 

@@ -1,0 +1,1 @@
+"""Training of region encoders: region sources, views, losses, trainer."""

@@ -99,7 +99,9 @@ def build_cache(
     upstream = [fingerprint, str(dtype), *pictures]
     directory = open_stage(out, "views", config, upstream=upstream, version=CACHE_VERSION)
     todo = [i for i in range(len(pictures)) if not _file(directory, i).exists()]
-    logger.info("views of %s: %d of %d to do in %s", config.source, len(todo), len(pictures), directory)
+    logger.info(
+        "views of %s: %d of %d to do in %s", config.source, len(todo), len(pictures), directory
+    )
     for index in tqdm(todo, desc=config.source, disable=None):
         tensors = _encode_picture(source, encoder, config, index=index, dtype=dtype)
         with atomic_path(_file(directory, index)) as tmp:
@@ -108,18 +110,27 @@ def build_cache(
     return FeatureCache(directory, groups, config.views_per_image)
 
 
-def draw_view(source: RegionSource, config: CacheConfig, index: int, number: int) -> tuple[View, np.ndarray]:
+def draw_view(
+    source: RegionSource, config: CacheConfig, index: int, number: int
+) -> tuple[View, np.ndarray]:
     """View ``number`` of picture ``index``, and its region names; depends on nothing else."""
     region_image = source.read(index, variant=config.seed + index)
     if config.plain_first and number == 0:
-        return plain_view(region_image.image, region_image.masks, config.views.size), region_image.names
+        return plain_view(
+            region_image.image, region_image.masks, config.views.size
+        ), region_image.names
     rng = np.random.default_rng([config.seed, index, number])
     view = augment(region_image.image, region_image.masks, config.views, rng)
     return view, region_image.names
 
 
 def _encode_picture(
-    source: RegionSource, encoder: PatchEncoder, config: CacheConfig, *, index: int, dtype: torch.dtype
+    source: RegionSource,
+    encoder: PatchEncoder,
+    config: CacheConfig,
+    *,
+    index: int,
+    dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     images, label_maps = [], []

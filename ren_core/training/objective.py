@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ren_core.region_encoder import RegionEncoder
+from ren_core.region_encoder import RegionEncoder, RegionEncoderOutput
 from ren_core.training.config import LossConfig
 from ren_core.training.losses import (
     attention_supervision,
@@ -38,9 +38,23 @@ class RegionObjective(nn.Module):
 
     def forward(self, batch: RegionBatch) -> Losses:
         """Losses by name; ``"total"`` is their weighted sum."""
-        output = self.head(
+        output = self._encode(batch)
+        return self._losses(batch, output)
+
+    @torch.no_grad()
+    def evaluate(self, batch: RegionBatch) -> Losses:
+        """Losses as in ``forward``, and the ``"accuracy"`` of matching across views."""
+        output = self._encode(batch)
+        accuracy = matching_accuracy(output.ren_tokens, batch.region_ids)
+        return {**self._losses(batch, output), "accuracy": accuracy}
+
+    def _encode(self, batch: RegionBatch) -> RegionEncoderOutput:
+        output: RegionEncoderOutput = self.head(
             batch.features, batch.points_yx, batch.image_size, with_attention=self.with_logits
         )
+        return output
+
+    def _losses(self, batch: RegionBatch, output: RegionEncoderOutput) -> Losses:
         logits = output.attention_logits[-1] if self.with_logits else None
         return combine(batch, output.ren_tokens, output.aligned_tokens, logits, self.config)
 
@@ -62,7 +76,9 @@ def combine(
         losses["relation"] = _relation(batch, aligned_tokens)
     if config.attention and logits is not None:
         losses["attention"] = attention_supervision(logits, batch.coverage, batch.valid)
-    total = sum((getattr(config, name) * loss for name, loss in losses.items()), torch.zeros(()))
+    total = sum(
+        (getattr(config, name) * loss for name, loss in losses.items()), ren_tokens.new_zeros(())
+    )
     return {**losses, "total": total}
 
 

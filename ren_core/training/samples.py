@@ -43,7 +43,7 @@ class RegionBatch:
     """V views with N prompts each; views 2i and 2i + 1 show the same group.
 
     Attributes:
-        features: (V, D, h, w).
+        features: (V, D, h, w) float32.
         points_yx: (V, N, 2) int64 pixels of the views.
         region_ids: (V, N) int64, equal for the same object anywhere in the batch; -1 for none.
         targets: (V, N, D) float32 features pooled over each prompt's region; 0 where there is none.
@@ -166,7 +166,7 @@ def collate(
         targets.append(pooled[index])
         coverages.append(shares[index])
     return RegionBatch(
-        torch.stack([sample.features for sample in samples]),
+        torch.stack([sample.features for sample in samples]).float(),
         torch.stack(points),
         torch.stack(ids),
         torch.stack(targets),

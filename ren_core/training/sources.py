@@ -217,6 +217,30 @@ def coco_source(images: Path, annotation_file: Path) -> CocoSource:
     return CocoSource(entries, [by_image[row["id"]] for row in rows])
 
 
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """Some pictures of a source."""
+
+    source: RegionSource
+    indices: Sequence[int]
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """The chosen pictures."""
+        return [self.source.entries[i] for i in self.indices]
+
+    def read(self, index: int, variant: int = 0) -> RegionImage:
+        """Read chosen picture ``index``."""
+        return self.source.read(self.indices[index], variant)
+
+
+def subset(source: RegionSource, take_every: int) -> RegionSource:
+    """Every so many pictures of a source; the source itself for 1."""
+    if take_every == 1:
+        return source
+    return Subset(source, range(0, len(source.entries), take_every))
+
+
 def disjoint(image: Image, masks: Sequence[Masks]) -> RegionImage:
     """Instances as regions that do not overlap: where several cover a pixel, the smallest wins."""
     labels = np.full(image.shape[:2], -1, np.int64)
@@ -236,7 +260,7 @@ def middle_region(masks: Masks) -> NDArray[np.int32]:
     >>> middle_region(nested).tolist()
     [[1, 0, 0]]
     """
-    order = np.argsort(masks.reshape(len(masks), -1).sum(axis=1), kind="stable")
+    order = np.argsort(masks.sum(axis=(1, 2)), kind="stable")
     count = masks.sum(axis=0)
     wanted = count // 2
     seen = np.zeros(masks.shape[1:], np.int64)

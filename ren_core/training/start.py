@@ -7,10 +7,12 @@ carry the prompt's position code, keys that project position codes, values that 
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
-from ren_core.region_encoder import CrossAttention, RegionEncoder
+from ren_core.region_encoder import CrossAttention, RegionAttentionBlock, RegionEncoder
 
 
 @torch.no_grad()
@@ -30,14 +32,14 @@ def start_local(head: RegionEncoder, grid: int, *, sharpness: float = 2.0) -> No
     head.prompt_proj.weight.copy_(-(layers + 1) * torch.eye(dim))
     head.prompt_proj.bias.zero_()
 
-    for block in head.region_attention_layers:
+    blocks = head_blocks(head)
+    for block in blocks:
         block.out_norm.weight.zero_()
         block.out_norm.bias.zero_()
         block.cross_attn.out_proj.weight.zero_()
         block.cross_attn.out_proj.bias.zero_()
         _look_at_prompt(block.cross_attn, directions, sharpness)
-    last = head.region_attention_layers[-1].cross_attn
-    last.out_proj.weight.copy_(torch.eye(dim))
+    blocks[-1].cross_attn.out_proj.weight.copy_(torch.eye(dim))
 
     head.out_proj.weight.copy_(torch.eye(dim))
     head.out_proj.bias.zero_()
@@ -55,6 +57,13 @@ def pooled_position_length(head: RegionEncoder, grid: int) -> float:
     head.train(was_training)
     codes = head.position.of_points(points_yx[0], grid)
     return 1 + float((left * codes).sum() / codes.square().sum())
+
+
+def head_blocks(head: RegionEncoder) -> list[RegionAttentionBlock]:
+    """The blocks of a head with their type."""
+    blocks = list(head.region_attention_layers)
+    assert all(isinstance(block, RegionAttentionBlock) for block in blocks)
+    return cast("list[RegionAttentionBlock]", blocks)
 
 
 def position_directions(head: RegionEncoder, grid: int) -> Tensor:

@@ -20,10 +20,10 @@ from ren_core.training.batches import BatchSource
 from ren_core.training.checkpoint import Progress, Row, load_checkpoint, save_checkpoint
 from ren_core.training.config import TrainConfig
 from ren_core.training.curves import plot_curves, write_csv, write_tensorboard
-from ren_core.training.objective import RegionObjective, matching_accuracy
+from ren_core.training.objective import RegionObjective
 from ren_core.training.samples import RegionBatch
 from ren_core.training.schedule import learning_rate_factor
-from ren_core.training.start import start_local
+from ren_core.training.start import head_blocks, start_local
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def build_head(dim: int, grid: int, config: TrainConfig) -> RegionEncoder:
     if config.start == "local":
         start_local(head, grid)
     # the last block's values are the patches themselves: its projection never gets a gradient
-    head.region_attention_layers[-1].cross_attn.v_proj.requires_grad_(False)  # type: ignore[union-attr, operator]
+    head_blocks(head)[-1].cross_attn.v_proj.requires_grad_(False)
     return head
 
 
@@ -95,15 +95,14 @@ def train(
         done = step + 1
         if done % config.validate_every == 0 or done == config.steps:
             count = (done - 1) % config.validate_every + 1
-            row = {"step": float(done), **{f"train/{k}": v / count for k, v in sums.items()}}
+            row = {"step": float(done), "seconds": time.monotonic() - started}
+            row |= {f"train/{k}": v / count for k, v in sums.items()}
             row |= {f"val/{k}": v for k, v in validate(objective, validation, config).items()}
             rows, sums = [*rows, row], {}
             logger.info("%s", {name: round(value, 4) for name, value in row.items()})
         if worker.rank == 0 and (done % config.checkpoint_every == 0 or done == last):
             now = Progress(done, rows, time.monotonic() - started)
-            save_checkpoint(
-                path, objective, run.optimiser, run.scaler, config=config, progress=now
-            )
+            save_checkpoint(path, objective, run.optimiser, run.scaler, config=config, progress=now)
             write_csv(out / "curves.csv", rows)
     if worker.rank == 0 and rows:
         plot_curves(out / "curves.png", rows)
@@ -122,9 +121,7 @@ def validate(
     sums: dict[str, float] = {}
     for batch in batches:
         with _autocast(batch.features.device, config):
-            output = objective.head(batch.features, batch.points_yx, batch.image_size)
-            losses = objective(batch)
-        losses["accuracy"] = matching_accuracy(output.ren_tokens, batch.region_ids)
+            losses = objective.evaluate(batch)
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
     objective.train(was_training)
@@ -146,9 +143,7 @@ class _Run:
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self.scaler = torch.amp.GradScaler(
-            worker.device.type, enabled=config.precision == "fp16"
-        )
+        self.scaler = torch.amp.GradScaler(worker.device.type, enabled=config.precision == "fp16")
         self.module: nn.Module = objective.train()
         if worker.world > 1:
             self.module = DistributedDataParallel(objective)

@@ -90,9 +90,7 @@ def plain_view(image: Image, masks: Masks, size: int) -> View:
     return View(warp_image(image, matrix, size), warp_masks(masks, matrix, size), matrix)
 
 
-def draw_matrix(
-    size_hw: tuple[int, int], config: ViewConfig, rng: np.random.Generator
-) -> Matrix:
+def draw_matrix(size_hw: tuple[int, int], config: ViewConfig, rng: np.random.Generator) -> Matrix:
     """Squash, flip, rotate and shear about the centre, then crop a square: one (3, 3) map.
 
     Args:
@@ -165,9 +163,7 @@ def draw_colours(image: Image, config: ViewConfig, rng: np.random.Generator) -> 
     return coloured
 
 
-def _jitter(
-    pixels: NDArray[np.float32], which: int, factor: np.float32
-) -> NDArray[np.float32]:
+def _jitter(pixels: NDArray[np.float32], which: int, factor: np.float32) -> NDArray[np.float32]:
     """Brightness (0), contrast (1) or saturation (2): a mix with black, mean grey or own grey."""
     if which == 0:
         return pixels * factor

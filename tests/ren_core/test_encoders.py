@@ -1,5 +1,6 @@
 """Every encoder keeps the same contract; the embedded one is what the wheels hold."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from ren_core import weights
 from ren_core.encoders import embedded, timm_vit
 from ren_core.encoders.base import EncoderSpec, normalise, resample_positions, squash
 from ren_core.encoders.catalog import EMBEDDED, NAMES, OPENCLIP, TIMM, build_encoder, read_state
-from ren_core.encoders.embedded import CompositeSources, Source, Whitening
+from ren_core.encoders.embedded import CompositeSources, Source
 from ren_core.encoders.embedded_weights import mobilenet_name, vit_state
 from ren_core.encoders.whitening import Moments, Part, fit_composite, whitening_of
 from ren_core.errors import ConfigError, DataError, ShapeError
@@ -181,13 +182,13 @@ def test_position_table_is_resampled_on_the_grid_only():
     assert twice.shape == (1, 65, 1)
     assert twice[0, 0, 0] == 9
     square = twice[0, 1:, 0].reshape(8, 8)
-    torch.testing.assert_close(square[:, 3], torch.full((8,), 1.25))  # half-pixel centres
+    torch.testing.assert_close(square[:, 3], torch.full((8,), 1.296875))  # cubic kernel by hand
     shifted = resample_positions(table, 8, offset=0.1)
     assert shifted.shape == twice.shape
     assert not torch.equal(shifted, twice)
 
 
-def test_local_file_is_loaded_strictly_and_resampled(tmp_path, monkeypatch, images):
+def test_local_file_is_loaded_strictly_and_resampled(tmp_path):
     options = SMALL["dinov2-vits14"]
     donor = timm_vit.create_vit("vit_small_patch14_dinov2", 42, options)
     state = donor.state_dict() | {"mask_token": torch.zeros(1, 48)}
@@ -247,7 +248,7 @@ def test_whitening_decorrelates():
 def test_fitted_composite_survives_its_file(tmp_path):
     parts = (Part(Source("vit", 1), 24, 1.0), Part(Source("mobilenet", 6), 8, 0.5))
     sources = CompositeSources(tuple(p.source for p in parts), 28).eval()
-    spec = EMBEDDED.resized(28)
+    spec = replace(EMBEDDED.resized(28), dim=32)
     generator = torch.Generator().manual_seed(0)
     pictures = [torch.rand(3, 20, 30, generator=generator) for _ in range(3)]
     composite = fit_composite(pictures, sources, parts, spec)
@@ -257,8 +258,9 @@ def test_fitted_composite_survives_its_file(tmp_path):
     encoder = embedded.EmbeddedEncoder(spec, sources, again)
     features = encoder(pictures[0][None]).features
     assert features.shape == (1, 32, 2, 2)
-    torch.testing.assert_close(features[:, :24].norm(dim=1), torch.ones(1, 2, 2))
-    torch.testing.assert_close(features[:, 24:].norm(dim=1), torch.full((1, 2, 2), 0.5))
+    vit, mobilenet = features[:, :24].norm(dim=1), features[:, 24:].norm(dim=1)
+    torch.testing.assert_close(vit, 2 * mobilenet)  # as their weights
+    torch.testing.assert_close(features.square().mean(1), torch.ones(1, 2, 2))
     with pytest.raises(ConfigError, match="no image"):
         fit_composite([], sources, parts, spec)
     with pytest.raises(DataError, match="fit_whitening"):

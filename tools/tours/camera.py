@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.tours.scene import Points, Room, ray_length, surface_height
+from tools.tours.objects import Points
+from tools.tours.scene import Room, ray_length, surface_height
 
 TURN_SPEED = (70.0, 150.0)
 """Degrees per second of the turn between two glances; the peak is 1.9 times as fast."""

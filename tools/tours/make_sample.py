@@ -23,8 +23,9 @@ from tools.tours.camera import plan_path
 from tools.tours.contact_sheet import contact_sheet
 from tools.tours.ego4d_json import FRAMES_PER_STEP, ClipFacts, annotation_file, video_entry
 from tools.tours.looks import Paint
+from tools.tours.objects import ObjectSpec
 from tools.tours.render import TourRenderer, sights
-from tools.tours.scene import ObjectSpec, RoomSpec, build_room
+from tools.tours.scene import RoomSpec, build_room
 from tools.tours.video import Picture, write_video
 
 logger = logging.getLogger(__name__)

@@ -21,8 +21,9 @@ from PIL import Image
 
 from tools.tours.camera import plan_path
 from tools.tours.looks import random_paint
+from tools.tours.objects import PRIMITIVES, ObjectSpec
 from tools.tours.render import Frame, render_tour, sights
-from tools.tours.scene import PRIMITIVES, ROOMS, ObjectSpec, Room, RoomSpec, build_room
+from tools.tours.scene import ROOMS, Room, RoomSpec, build_room
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tools.tours.annotate import Sight
 from tools.tours.camera import HeadPath, Pose
-from tools.tours.scene import MAX_OBJECTS, VISUAL_GROUP, Points, Room
+from tools.tours.objects import VISUAL_GROUP, Points
+from tools.tours.scene import MAX_OBJECTS, Room
 
 EXPOSURE_S = 0.02
 """Time that the shutter is open; the camera moves on meanwhile."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import mujoco
@@ -12,9 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.tours.errors import TourError
-from tools.tours.looks import Paint, paint_textures, procedural_texture, randomise_room, set_pixels
-
-Points = NDArray[np.float64]
+from tools.tours.looks import randomise_room
+from tools.tours.objects import (
+    VISUAL_GROUP,
+    ObjectSpec,
+    Points,
+    compile_model,
+    load_object,
+    outline,
+    random_turn,
+)
 
 ROOMS: Mapping[str, str] = {
     "living": "libero_living_room_tabletop_base_style.xml",
@@ -22,32 +29,10 @@ ROOMS: Mapping[str, str] = {
     "study": "libero_study_base_style.xml",
     "coffee": "libero_coffee_table_base_style.xml",
 }
-OBJECT_FOLDERS: Mapping[str, float] = {"stable_hope_objects": 1.6, "stable_scanned_objects": 1.35}
-"""Folder of the wheels and the factor that brings its objects to the size of real groceries."""
-PRIMITIVES = ("box", "cylinder", "ellipsoid")
 FLOOR_SHARE = 0.03
 """How often a place on the floor is taken; furniture is always welcome."""
 MAX_OBJECTS = 127
-VISUAL_GROUP = 1
 _GROUPS = np.array([0, 1, 0, 0, 0, 0], np.uint8)
-_UPRIGHT = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectSpec:
-    """An object to be placed.
-
-    Attributes:
-        asset: Folder name in the wheels, or one of ``PRIMITIVES`` (clutter without a name).
-        title: Unique name in the room.
-        paint: Change of its colours.
-        scale: Factor of its usual size.
-    """
-
-    asset: str
-    title: str
-    paint: Paint = field(default_factory=Paint)
-    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +118,7 @@ def build_room(spec: RoomSpec) -> Room:
     rng = np.random.default_rng([spec.seed, 1])
     root = asset_root()
     folder = root / "scenes"
-    empty = _compile(mujoco.MjSpec.from_file(str(folder / ROOMS[spec.room])))
+    empty = compile_model(mujoco.MjSpec.from_file(str(folder / ROOMS[spec.room])))
     room = mujoco.MjSpec.from_file(str(folder / ROOMS[spec.room]))
     _usual_light(room)
     if spec.random_look:
@@ -141,16 +126,16 @@ def build_room(spec: RoomSpec) -> Room:
 
     placed: list[Placed] = []
     for index, item in enumerate(spec.objects):
-        child = _load_object(item, root, rng)
-        quat = _random_turn(child, rng)
-        outline = _outline(child, quat)
-        at = _find_place(outline, empty, placed, rng)
+        child = load_object(item, root, rng)
+        quat = random_turn(child, rng)
+        points = outline(child, quat)
+        at = _find_place(points, empty, placed, rng)
         body = child.worldbody.first_body()
         frame = room.worldbody.add_frame(pos=at, quat=quat)
         frame.attach_body(body, f"object{index}/", "")
-        moved = outline + at
+        moved = points + at
         placed.append(Placed(item.title, (moved.min(0) + moved.max(0)) / 2, moved))
-    model, data = _compile(room)
+    model, data = compile_model(room)
     return Room(model, data, tuple(placed), _instance_ids(model))
 
 
@@ -160,88 +145,14 @@ def _usual_light(spec: mujoco.MjSpec) -> None:
     spec.visual.map.znear = 0.005
 
 
-def _compile(spec: mujoco.MjSpec) -> tuple[mujoco.MjModel, mujoco.MjData]:
-    model = spec.compile()
-    data = mujoco.MjData(model)
-    mujoco.mj_forward(model, data)
-    return model, data
-
-
-def _load_object(item: ObjectSpec, root: Path, rng: np.random.Generator) -> mujoco.MjSpec:
-    """The object's own model, recoloured and scaled."""
-    if item.asset in PRIMITIVES:
-        return _primitive(item, rng)
-    for name, factor in OBJECT_FOLDERS.items():
-        folder = root / name / item.asset
-        if folder.is_dir():
-            spec = mujoco.MjSpec.from_file(str(folder / f"{item.asset}.xml"))
-            paint_textures(spec, folder, item.paint)
-            for part in [*spec.meshes]:
-                part.scale = np.array(part.scale) * factor * item.scale
-            for part in [*spec.bodies[1:], *spec.geoms]:
-                part.pos = np.array(part.pos) * factor * item.scale
-            return spec
-    raise TourError(
-        f"no object {item.asset!r} in {', '.join(OBJECT_FOLDERS)}; see tools/tours/objects.json"
-    )
-
-
-def _primitive(item: ObjectSpec, rng: np.random.Generator) -> mujoco.MjSpec:
-    """A box, cylinder or ellipsoid of 3..12 cm with a random texture."""
-    spec = mujoco.MjSpec()
-    texture = spec.add_texture(name="skin", type=mujoco.mjtTexture.mjTEXTURE_CUBE)
-    set_pixels(texture, procedural_texture(rng, 128))
-    material = spec.add_material(name="skin")
-    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "skin"
-    kind = getattr(mujoco.mjtGeom, f"mjGEOM_{item.asset.upper()}")
-    size = rng.uniform(0.02, 0.075, 3) * item.scale
-    spec.worldbody.add_body(name="object").add_geom(
-        type=kind, size=size, material="skin", group=VISUAL_GROUP, contype=0, conaffinity=0
-    )
-    return spec
-
-
-def _random_turn(child: mujoco.MjSpec, rng: np.random.Generator) -> Points:
-    """Any turn about the vertical; scanned groceries (y is up) stand or lie."""
-    angle = rng.uniform(0, 2 * np.pi)
-    turn = np.array([np.cos(angle / 2), 0.0, 0.0, np.sin(angle / 2)])
-    is_grocery = "stable_hope_objects" in child.modelfiledir
-    if not is_grocery or rng.random() > 0.65:
-        return turn
-    both = np.zeros(4)
-    mujoco.mju_mulQuat(both, turn, _UPRIGHT)
-    return both
-
-
-def _outline(child: mujoco.MjSpec, quat: Points) -> Points:
-    """The vertices (N, 3), turned by ``quat``, that are outermost in some direction."""
-    model, data = _compile(child)
-    parts = []
-    for geom in np.flatnonzero(model.geom_group == VISUAL_GROUP):
-        mesh = model.geom_dataid[geom]
-        if mesh >= 0:
-            start = model.mesh_vertadr[mesh]
-            local = model.mesh_vert[start : start + model.mesh_vertnum[mesh]]
-        else:
-            centre, half = np.split(model.geom_aabb[geom], 2)
-            local = centre + half * (2 * np.indices((2, 2, 2)).reshape(3, 8).T - 1)
-        parts.append(local @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])
-    turn = np.zeros(9)
-    mujoco.mju_quat2Mat(turn, quat)
-    points: Points = np.concatenate(parts) @ turn.reshape(3, 3).T
-    ways = np.random.default_rng(0).normal(size=(64, 3))
-    ways = np.concatenate([ways, np.eye(3), -np.eye(3)])
-    return points[np.unique(np.argmax(ways @ points.T, axis=1))]
-
-
 def _find_place(
-    outline: Points,
+    points: Points,
     empty: tuple[mujoco.MjModel, mujoco.MjData],
     placed: Sequence[Placed],
     rng: np.random.Generator,
 ) -> Points:
     """Where the origin of an object must be so that it stands on a flat, free place."""
-    low, high = outline.min(0), outline.max(0)
+    low, high = points.min(0), points.max(0)
     middle, half = (low + high) / 2, (high - low) / 2
     radius = float(np.hypot(half[0], half[1]))
     corners = np.array([(u, v) for u in (-1, 0, 1) for v in (-1, 0, 1)]) * half[:2]

@@ -61,7 +61,7 @@ class VideoTracker(Protocol):
     def track(
         self, frames: FrameSource, start_frame: int, box_xyxy: Boxes, stop_frame: int
     ) -> Iterator[TrackStep]:
-        """Yield consecutive steps from ``start_frame`` (included) towards ``stop_frame`` (excluded).
+        """Yield consecutive steps from ``start_frame`` (included) to ``stop_frame`` (excluded).
 
         Runs backwards in time when ``stop_frame < start_frame`` (then ``stop_frame`` may be -1).
         Ends early at the first frame where the object is not found. Memory does not grow with

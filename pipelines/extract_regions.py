@@ -1,0 +1,75 @@
+"""Store the region masks of a folder of pictures, for pipelines/train_ren.py --regions."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from ren_core.errors import ConfigError, DataError, StaleStageError
+from ren_core.training.rle_store import extract_regions
+from ren_core.training.sam2_masks import Sam2MaskConfig, Sam2Masks
+from ren_core.training.sources import list_images
+from vq2d.masking.sam2_model import SIZES, Sam2Model
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Extract what is not stored yet; 0 done, 1 failed, 2 usage."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    typed = vars(args)
+    try:
+        given = {f.name: typed[f.name] for f in fields(Sam2MaskConfig) if f.name in typed}
+        config = Sam2MaskConfig(**given)
+        pictures = list_images(args.images)[:: args.take_every][: args.limit]
+        if not pictures:
+            raise DataError(f"no pictures in {args.images}; expected .jpg, .jpeg or .png files")
+        dtype = torch.bfloat16 if args.device.startswith("cuda") else torch.float32
+        model = Sam2Model.from_checkpoint(
+            args.model, args.checkpoint, device=args.device, dtype=dtype
+        )
+        masks = Sam2Masks(model.network, config)
+        settings = {"model": args.model, "generator": config}
+        with model.inference():
+            store = extract_regions(
+                pictures, masks, settings, out=args.out, shard_size=args.shard_size
+            )
+    except ConfigError as err:
+        print(err, file=sys.stderr)
+        return 2
+    except (DataError, StaleStageError) as err:
+        print(err, file=sys.stderr)
+        return 1
+    print(store)
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, required=True, help="folder of pictures or frames")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the stores")
+    parser.add_argument("--model", choices=sorted(SIZES), default="sam2.1_hiera_l", help="SAM 2.1")
+    parser.add_argument("--checkpoint", type=Path, help="its .pt file (default: the fetched one)")
+    parser.add_argument("--device", default="cpu", help="torch device")
+    parser.add_argument("--limit", type=int, help="number of pictures (default: all)")
+    parser.add_argument("--take-every", type=int, default=1, help="use every n-th picture only")
+    parser.add_argument("--shard-size", type=int, default=500, help="pictures per shard")
+    for field in fields(Sam2MaskConfig):
+        kind = type(field.default)
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=kind,
+            default=argparse.SUPPRESS,
+            help=f"of the generator (default: {field.default})",
+        )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""Find where and when each queried object was last seen: the main job over an annotation file."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from pipelines import evaluate_vq2d
+from ren_core.errors import ConfigError, DataError, ShapeError
+from ren_core.stages import write_json
+from vq2d.annotations import annotation_path, load_annotations
+from vq2d.assembly import build_localizer
+from vq2d.masking.sam2_model import find_checkpoint
+from vq2d.presets import PRESETS, preset
+from vq2d.report import draw_all, write_failures, write_submission, write_traces
+from vq2d.runner import Runner
+
+SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
+DATA_PLACES = ("data/ego4d", "data/ego4d_data", "~/ego4d_data")
+
+logger = logging.getLogger("run_vq2d")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="folder in the ego4d CLI's layout (searched in "
+        f"{', '.join(DATA_PLACES)}; else the embedded sample)",
+    )
+    parser.add_argument("--out", type=Path, help="folder of the results (runs/vq2d-...)")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path("runs/cache"),
+        help="folder of tokens and answers, shared by runs (runs/cache)",
+    )
+    parser.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        help="configuration (paper with a GPU and a SAM 2 checkpoint, else embedded)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="changes",
+        help="change one value of the preset, such as search.top_k=10; repeatable",
+    )
+    parser.add_argument("--limit", type=int, help="answer the first N queries only")
+    parser.add_argument("--device", help="torch device (cuda where there is one, else cpu)")
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=("float32", "bfloat16", "float16"),
+        help="what the models are autocast to (float32)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="answer again what has an answer")
+    parser.add_argument("--no-videos", action="store_true", help="draw summaries only")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the stages; 0 done, 1 something failed, 2 usage."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    command = shlex.join(
+        ["python", "pipelines/run_vq2d.py", *(sys.argv[1:] if argv is None else argv)]
+    )
+    try:
+        return run(args, command)
+    except (ConfigError, DataError, ShapeError) as err:
+        print(f"run_vq2d: {err}", file=sys.stderr)
+        return 1
+
+
+def run(args: argparse.Namespace, command: str) -> int:
+    """Do what the command line asks; the exit code."""
+    started = time.perf_counter()
+    root = find_data(args.data)
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = args.preset or default_preset(device)
+    config = preset(name, args.changes)
+    out = args.out or Path("runs") / f"vq2d-{root.name}-{args.split}-{name}"
+    annotations = load_annotations(annotation_path(root, args.split))
+    for problem in annotations.problems:
+        logger.warning("%s", problem)
+    localizer = build_localizer(config, device=device, dtype=getattr(torch, args.dtype))
+    write_json(out / "config.json", {"command": command, "preset": name, "config": config})
+
+    runner = Runner(annotations, root, localizer, cache=args.cache)
+    report = runner.run(limit=args.limit, overwrite=args.overwrite)
+    submission = write_submission(annotations, report, out)
+    traces = write_traces(report, out)
+    failures = write_failures(report, out)
+    page = draw_all(
+        annotations, report, out, root=root, preset=name, command=command, videos=not args.no_videos
+    )
+
+    scoring = [
+        "--predictions",
+        str(submission),
+        "--annotations",
+        str(annotations.path),
+        "--json",
+        str(out / "figures.json"),
+    ]
+    evaluate_vq2d.main([*scoring, *(["--trace", str(traces)] if traces else [])])
+    print(
+        f"\n{len(report.tasks)} queries answered, {len(report.failures)} failed; "
+        f"{report.images_encoded} images encoded; {time.perf_counter() - started:.0f} s "
+        f"(tokens {report.seconds['tokens']:.0f}, queries {report.seconds['queries']:.0f})"
+    )
+    print(f"submission  {submission}\npictures    {page}")
+    if report.failures:
+        print(f"failures    {failures}")
+    return 1 if report.failures else 0
+
+
+def find_data(given: Path | None) -> Path:
+    """The data folder: the given one, a usual place, or the embedded sample, which is announced."""
+    if given is not None:
+        return given
+    for place in DATA_PLACES:
+        folder = Path(place).expanduser()
+        if (folder / "v2" / "annotations").is_dir():
+            return folder
+    print("No Ego4D folder was given or found: this run uses the embedded sample (data/sample).")
+    return SAMPLE
+
+
+def default_preset(device: str) -> str:
+    """``paper`` where a GPU and a SAM 2 checkpoint are at hand, else ``embedded``; says so."""
+    reason = "no GPU"
+    if device != "cpu":
+        try:
+            find_checkpoint(PRESETS["paper"].sam2)
+        except DataError:
+            reason = "no SAM 2 checkpoint"
+        else:
+            return "paper"
+    print(f"preset embedded ({reason}): the small encoder and REN's own regions; see README")
+    return "embedded"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Train a region encoder on images with region masks.
+
+The head that ships here, from nothing (prepare the data first, see data/README.md):
+
+    python pipelines/train_ren.py --recipe embedded --out runs/embedded \
+        --bsds DATA/bsds500 --yolo DATA/coco128_seg/images/train2017 \
+        DATA/coco128_seg/labels/train2017 --scenes SCENES
+
+A killed run goes on where it was if the same command is given again. On several GPUs: ``torchrun
+--nproc-per-node N pipelines/train_ren.py ... --device cuda``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+
+from ren_core.errors import ConfigError, DataError, StaleStageError
+from ren_core.training.config import PRECISIONS, QUERIES, STARTS, LossConfig, TrainConfig
+from ren_core.training.recipes import RECIPES, Recipe, recipe
+from ren_core.training.rle_store import store_source
+from ren_core.training.run import TrainJob, run_training
+from ren_core.training.sources import (
+    RegionSource,
+    bsds_source,
+    coco_source,
+    scene_source,
+    yolo_source,
+)
+from ren_core.training.trainer import start_worker
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train and write the head; 0 done, 1 failed, 2 usage."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        job = TrainJob(
+            recipe=with_overrides(recipe(args.recipe), args),
+            sources=open_sources(args),
+            out=args.out,
+            target=args.save or args.out / "ren.safetensors",
+            workers=args.workers,
+            stop_after=args.stop_after,
+        )
+        seconds = run_training(job, start_worker(args.device))
+    except ConfigError as err:
+        print(err, file=sys.stderr)
+        return 2
+    except (DataError, StaleStageError) as err:
+        print(err, file=sys.stderr)
+        return 1
+    print(f"{job.target}  {seconds:.0f} s")
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--recipe", choices=sorted(RECIPES), default="embedded", help="what to train"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of caches, curves, states")
+    parser.add_argument("--save", type=Path, help="file of the head (default: OUT/ren.safetensors)")
+    parser.add_argument("--device", default="cpu", help="torch device")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw views ahead")
+    parser.add_argument("--stop-after", type=int, help="stop after so many steps, to go on later")
+
+    data = parser.add_argument_group("region masks (one or more)")
+    data.add_argument("--bsds", type=Path, help="BSDS500: images/<split>, segmentations/<split>")
+    data.add_argument("--yolo", type=Path, nargs=2, help="pictures, and polygons as YOLO text")
+    data.add_argument("--scenes", type=Path, help="rendered scenes with instance ids")
+    data.add_argument("--coco", type=Path, nargs=2, help="pictures, and an instances_*.json")
+    data.add_argument("--regions", type=Path, help="store made by pipelines/extract_regions.py")
+
+    science = parser.add_argument_group("overrides of the recipe")
+    for name, kind in (("steps", int), ("warmup", int), ("pairs", int), ("accumulation", int)):
+        science.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help="count")
+    for name in ("learning-rate", "dropout"):
+        science.add_argument(f"--{name}", type=float, default=argparse.SUPPRESS, help="0..1")
+    science.add_argument("--seed", type=int, default=argparse.SUPPRESS, help="of everything")
+    science.add_argument("--validate-every", type=int, default=argparse.SUPPRESS, help="steps")
+    science.add_argument("--checkpoint-every", type=int, default=argparse.SUPPRESS, help="steps")
+    for name, choices in (("precision", PRECISIONS), ("start", STARTS), ("queries", QUERIES)):
+        science.add_argument(f"--{name}", choices=choices, default=argparse.SUPPRESS, help="choice")
+    for name in ("contrast", "feature", "relation", "attention"):
+        science.add_argument(
+            f"--{name}", type=float, default=argparse.SUPPRESS, help="weight of this loss"
+        )
+    science.add_argument("--temperature", type=float, default=argparse.SUPPRESS, help="InfoNCE")
+    return parser
+
+
+def with_overrides(base: Recipe, args: argparse.Namespace) -> Recipe:
+    """The recipe with what was typed in place of its own values."""
+    typed = vars(args)
+    loss = {f.name: typed[f.name] for f in fields(LossConfig) if f.name in typed}
+    train = {f.name: typed[f.name] for f in fields(TrainConfig) if f.name in typed}
+    train_config = replace(base.train, **train, loss=replace(base.train.loss, **loss))
+    return replace(base, train=train_config)
+
+
+def open_sources(args: argparse.Namespace) -> dict[str, RegionSource]:
+    """The sources that were given, by kind.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    sources: dict[str, RegionSource] = {}
+    if args.bsds:
+        sources["bsds"] = bsds_source(args.bsds)
+    if args.yolo:
+        sources["yolo"] = yolo_source(*args.yolo)
+    if args.scenes:
+        sources["scenes"] = scene_source(args.scenes)
+    if args.coco:
+        sources["coco"] = coco_source(*args.coco)
+    if args.regions:
+        sources["regions"] = store_source(args.regions)
+    if not sources:
+        raise ConfigError("give at least one of --bsds, --yolo, --scenes, --coco, --regions")
+    return sources
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""Region masks of many pictures on disk: COCO RLE in shards of JSON lines.
+
+A shard that exists is complete, so a killed extraction goes on with the next one. A picture without
+a mask is a line with an empty list.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+from tqdm import tqdm
+
+from ren_core.errors import DataError
+from ren_core.stages import atomic_path, open_stage
+from ren_core.training.sources import Entry, Image, Masks, RegionImage, read_image, stack_masks
+
+logger = logging.getLogger(__name__)
+
+STORE_VERSION = 1
+
+
+class Rle(TypedDict):
+    """COCO run lengths of one mask: ``size`` is (height, width), ``counts`` is compressed text."""
+
+    size: list[int]
+    counts: str
+
+
+MaskMaker = Callable[[Image], Sequence[Rle]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRegions:
+    """A region source that reads a store.
+
+    Attributes:
+        entries: The pictures.
+        lines: Shard and byte offset of each picture's line.
+    """
+
+    entries: Sequence[Entry]
+    lines: Sequence[tuple[Path, int]]
+
+    def read(self, index: int, variant: int = 0) -> RegionImage:
+        """Read one picture and its masks.
+
+        Raises:
+            DataError: If masks and picture have different sizes.
+        """
+        shard, offset = self.lines[index]
+        with shard.open("rb") as file:
+            file.seek(offset)
+            record = json.loads(file.readline())
+        image = read_image(self.entries[index].image)
+        masks = [decode_rle(rle) for rle in record["regions"]]
+        size_hw = (image.shape[0], image.shape[1])
+        if any(mask.shape != size_hw for mask in masks):
+            raise DataError(
+                f"{self.entries[index].image} is {size_hw[0]}x{size_hw[1]} pixels but its masks "
+                f"are not; extract the regions again"
+            )
+        return RegionImage(image, stack_masks(masks, size_hw), np.arange(len(masks)))
+
+
+def extract_regions(
+    pictures: Sequence[Path],
+    make_masks: MaskMaker,
+    config: object,
+    *,
+    out: Path,
+    shard_size: int = 500,
+) -> Path:
+    """Write the masks of every picture that is not stored yet.
+
+    Args:
+        pictures: Picture files; their order decides the shards.
+        make_masks: Masks of an image.
+        config: Everything that decides the masks.
+        out: Folder of the stores.
+        shard_size: Pictures per shard.
+
+    Returns:
+        The store's directory.
+    """
+    names = [str(picture) for picture in pictures]
+    settings = {"masks": config, "shard_size": shard_size}
+    store = open_stage(out, "regions", settings, upstream=names, version=STORE_VERSION)
+    starts = range(0, len(pictures), shard_size)
+    todo = [start for start in starts if not _shard(store, start, shard_size).exists()]
+    logger.info("regions: %d of %d shards to do in %s", len(todo), len(starts), store)
+    for start in tqdm(todo, desc="shards", disable=None):
+        with atomic_path(_shard(store, start, shard_size)) as tmp, tmp.open("w") as file:
+            for picture in pictures[start : start + shard_size]:
+                regions = list(make_masks(read_image(picture)))
+                line = {"image": str(picture.resolve()), "regions": regions}
+                file.write(json.dumps(line, separators=(",", ":")) + "\n")
+    return store
+
+
+def store_source(store: Path) -> StoredRegions:
+    """Open a store; every picture is a group of its own.
+
+    Raises:
+        DataError: If it holds nothing, or pictures have moved.
+    """
+    entries, lines = [], []
+    for shard in sorted(store.glob("regions-*.jsonl")):
+        offset = 0
+        for line in shard.read_bytes().splitlines(keepends=True):
+            picture = Path(json.loads(line)["image"])
+            entries.append(Entry(f"{shard.stem}@{offset}", picture))
+            lines.append((shard, offset))
+            offset += len(line)
+    if not entries:
+        raise DataError(f"no regions-*.jsonl in {store}; make it with pipelines/extract_regions.py")
+    if not entries[0].image.is_file():
+        raise DataError(
+            f"{entries[0].image} is not there any more; extract the regions of {store} again"
+        )
+    return StoredRegions(entries, lines)
+
+
+def encode_rle(mask: Masks) -> Rle:
+    """COCO RLE of a mask (H, W) bool."""
+    from pycocotools import mask as coco_mask
+
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode()}
+
+
+def decode_rle(rle: Rle) -> Masks:
+    """Mask (H, W) bool of COCO RLE."""
+    from pycocotools import mask as coco_mask
+
+    decoded: Masks = coco_mask.decode(rle).astype(bool)
+    return decoded
+
+
+def _shard(store: Path, start: int, shard_size: int) -> Path:
+    return store / f"regions-{start // shard_size:05d}.jsonl"

@@ -1,0 +1,153 @@
+"""One training job from sources to the file of the head."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ren_core.checkpoints import save_region_encoder
+from ren_core.encoders.base import PatchEncoder
+from ren_core.encoders.catalog import build_encoder
+from ren_core.encoders.embedded import whitening_asset
+from ren_core.errors import ConfigError
+from ren_core.presets import PRESETS
+from ren_core.stages import file_fingerprint, to_plain, write_json
+from ren_core.training.batches import BatchSource, CachedBatches, PairSource
+from ren_core.training.checkpoint import Row
+from ren_core.training.feature_cache import CacheConfig, build_cache
+from ren_core.training.learned_queries import build_objective
+from ren_core.training.online import OnlineBatches, OnlineConfig
+from ren_core.training.recipes import Recipe, SourceUse
+from ren_core.training.sources import RegionSource, subset
+from ren_core.training.trainer import DTYPES, Worker, build_head, train
+from ren_core.training.views import ViewConfig
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_BATCHES = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainJob:
+    """A recipe on data.
+
+    Attributes:
+        recipe: What to train and how.
+        sources: Region sources by kind.
+        out: Folder of caches, checkpoints and curves.
+        target: File of the head.
+        workers: Processes that draw views ahead; not for cached views.
+        stop_after: End early after so many steps in all.
+    """
+
+    recipe: Recipe
+    sources: Mapping[str, RegionSource]
+    out: Path
+    target: Path
+    workers: int = 0
+    stop_after: int | None = None
+
+
+def run_training(job: TrainJob, worker: Worker) -> float:
+    """Make the batches, train, and write the head in float16 with its configuration.
+
+    Returns:
+        Seconds of training, those of earlier runs of the same job included.
+    """
+    config = job.recipe.train
+    encoder = build_encoder(job.recipe.encoder).to(worker.device)
+    batches, held_out = make_batches(job, encoder, worker)
+    validation = [held_out.batch(number).to(worker.device) for number in range(VALIDATION_BATCHES)]
+
+    head = build_head(encoder.spec.dim, encoder.spec.grid, config).to(worker.device)
+    objective = build_objective(head, config)
+    rows = train(
+        objective,
+        batches,
+        validation,
+        config,
+        out=job.out,
+        worker=worker,
+        stop_after=job.stop_after,
+    )
+    if worker.rank == 0:
+        write_json(job.out / "recipe.json", job.recipe)
+        save_region_encoder(job.target, head, _metadata(job, rows), dtype=torch.float16)
+    return rows[-1]["seconds"] if rows else 0.0
+
+
+def make_batches(
+    job: TrainJob, encoder: PatchEncoder, worker: Worker
+) -> tuple[BatchSource, BatchSource]:
+    """Batches of the training part and of the part held out for validation.
+
+    Raises:
+        ConfigError: If the recipe draws views anew and several sources are given.
+    """
+    config = job.recipe.train
+    views = ViewConfig(size=encoder.spec.input_size)
+    if job.recipe.cached:
+        caches = [_cached_source(job, kind, encoder, views) for kind in sorted(job.sources)]
+        return (
+            CachedBatches(caches, config.pairs, config.sampling, config.seed),
+            CachedBatches(caches, config.pairs, config.sampling, config.seed, held_out=True),
+        )
+    if len(job.sources) != 1:
+        raise ConfigError(
+            f"this recipe draws views anew and takes one source, got {sorted(job.sources)}"
+        )
+    (source,) = job.sources.values()
+    online = OnlineConfig(
+        views=views,
+        pairs=config.pairs,
+        sampling=config.sampling,
+        seed=config.seed,
+        workers=job.workers,
+        stride=worker.world,
+    )
+    dtype = DTYPES[config.precision]
+    return (
+        OnlineBatches(source, encoder, online, dtype=dtype),
+        OnlineBatches(source, encoder, replace(online, held_out=True, workers=0), dtype=dtype),
+    )
+
+
+def _cached_source(
+    job: TrainJob, kind: str, encoder: PatchEncoder, views: ViewConfig
+) -> PairSource:
+    use = job.recipe.sources.get(kind, SourceUse())
+    config = CacheConfig(
+        source=kind,
+        encoder=job.recipe.encoder,
+        views=views,
+        views_per_image=use.views_per_image,
+        seed=job.recipe.train.seed,
+    )
+    embedded = job.recipe.encoder == "embedded"
+    cache = build_cache(
+        subset(job.sources[kind], use.take_every),
+        encoder,
+        config,
+        out=job.out / "cache",
+        fingerprint=file_fingerprint(whitening_asset()) if embedded else "",
+        dtype=torch.float16,
+    )
+    return PairSource(cache=cache, weight=use.weight)
+
+
+def _metadata(job: TrainJob, rows: list[Row]) -> dict[str, object]:
+    """What the head's file says about itself: how to use it, and how it was made."""
+    usage = PRESETS.get(job.recipe.encoder)
+    used = to_plain(usage) if usage else {}
+    return {
+        **{k: v for k, v in used.items() if k not in ("head", "type")},
+        "encoder": job.recipe.encoder,
+        "training": to_plain(job.recipe),
+        "pictures": {kind: len(source.entries) for kind, source in job.sources.items()},
+        "final": json.loads(json.dumps(rows[-1])) if rows else {},
+    }

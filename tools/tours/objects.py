@@ -1,0 +1,114 @@
+"""The things in a room: groceries and dishes from the wheels, and boxes, cylinders, ellipsoids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.tours.errors import TourError
+from tools.tours.looks import Paint, paint_textures, procedural_texture, set_pixels
+
+Points = NDArray[np.float64]
+
+OBJECT_FOLDERS: Mapping[str, float] = {"stable_hope_objects": 1.6, "stable_scanned_objects": 1.35}
+"""Folder of the wheels and the factor that brings its objects to the size of real groceries."""
+PRIMITIVES = ("box", "cylinder", "ellipsoid")
+VISUAL_GROUP = 1
+_UPRIGHT = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectSpec:
+    """An object to be placed.
+
+    Attributes:
+        asset: Folder name in the wheels, or one of ``PRIMITIVES`` (clutter without a name).
+        title: Unique name in the room.
+        paint: Change of its colours.
+        scale: Factor of its usual size.
+    """
+
+    asset: str
+    title: str
+    paint: Paint = field(default_factory=Paint)
+    scale: float = 1.0
+
+
+def load_object(item: ObjectSpec, root: Path, rng: np.random.Generator) -> mujoco.MjSpec:
+    """The object's own model, recoloured and scaled."""
+    if item.asset in PRIMITIVES:
+        return _primitive(item, rng)
+    for name, factor in OBJECT_FOLDERS.items():
+        folder = root / name / item.asset
+        if folder.is_dir():
+            spec = mujoco.MjSpec.from_file(str(folder / f"{item.asset}.xml"))
+            paint_textures(spec, folder, item.paint)
+            for mesh in spec.meshes:
+                mesh.scale = np.array(mesh.scale) * factor * item.scale
+            for part in [*spec.bodies[1:], *spec.geoms]:
+                part.pos = np.array(part.pos) * factor * item.scale
+            return spec
+    raise TourError(
+        f"no object {item.asset!r} in {', '.join(OBJECT_FOLDERS)}; see tools/tours/objects.json"
+    )
+
+
+def _primitive(item: ObjectSpec, rng: np.random.Generator) -> mujoco.MjSpec:
+    """A box, cylinder or ellipsoid of 3..12 cm with a random texture."""
+    spec = mujoco.MjSpec()
+    texture = spec.add_texture(name="skin", type=mujoco.mjtTexture.mjTEXTURE_CUBE)
+    set_pixels(texture, procedural_texture(rng, 128))
+    material = spec.add_material(name="skin")
+    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "skin"
+    kind = getattr(mujoco.mjtGeom, f"mjGEOM_{item.asset.upper()}")
+    size = rng.uniform(0.02, 0.075, 3) * item.scale
+    spec.worldbody.add_body(name="object").add_geom(
+        type=kind, size=size, material="skin", group=VISUAL_GROUP, contype=0, conaffinity=0
+    )
+    return spec
+
+
+def random_turn(child: mujoco.MjSpec, rng: np.random.Generator) -> Points:
+    """Any turn about the vertical; scanned groceries (y is up) stand or lie."""
+    angle = rng.uniform(0, 2 * np.pi)
+    turn = np.array([np.cos(angle / 2), 0.0, 0.0, np.sin(angle / 2)])
+    is_grocery = "stable_hope_objects" in child.modelfiledir
+    if not is_grocery or rng.random() > 0.65:
+        return turn
+    both = np.zeros(4)
+    mujoco.mju_mulQuat(both, turn, _UPRIGHT)
+    return both
+
+
+def outline(child: mujoco.MjSpec, quat: Points) -> Points:
+    """The vertices (N, 3), turned by ``quat``, that are outermost in some direction."""
+    model, data = compile_model(child)
+    parts = []
+    for geom in np.flatnonzero(model.geom_group == VISUAL_GROUP):
+        mesh = model.geom_dataid[geom]
+        if mesh >= 0:
+            start = model.mesh_vertadr[mesh]
+            local = model.mesh_vert[start : start + model.mesh_vertnum[mesh]]
+        else:
+            centre, half = np.split(model.geom_aabb[geom], 2)
+            local = centre + half * (2 * np.indices((2, 2, 2)).reshape(3, 8).T - 1)
+        parts.append(local @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])
+    turn = np.zeros(9)
+    mujoco.mju_quat2Mat(turn, quat)
+    points: Points = np.concatenate(parts) @ turn.reshape(3, 3).T
+    ways = np.random.default_rng(0).normal(size=(64, 3))
+    ways = np.concatenate([ways, np.eye(3), -np.eye(3)])
+    return points[np.unique(np.argmax(ways @ points.T, axis=1))]
+
+
+def compile_model(spec: mujoco.MjSpec) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    """The compiled model and its state at rest."""
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    return model, data

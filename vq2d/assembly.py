@@ -1,0 +1,55 @@
+"""Build the models of a configuration, once per process."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from ren_core.model import REN
+from vq2d.localizer import Localizer
+from vq2d.masking.region import RegionSegmenter, pooled_appearance
+from vq2d.masking.region_tracker import RegionTracker
+from vq2d.masking.saliency import Saliency
+from vq2d.matching import Matcher
+from vq2d.presets import VQ2DConfig
+
+
+def build_localizer(
+    config: VQ2DConfig,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    sam2_checkpoint: Path | None = None,
+) -> Localizer:
+    """Everything that the five stages need, loaded.
+
+    Args:
+        config: A preset, possibly changed.
+        device: Where the models run.
+        dtype: float32, or what to autocast to.
+        sam2_checkpoint: SAM 2's file; None: the cached one.
+
+    Raises:
+        DataError: If weights are missing, with the command that fetches them.
+    """
+    ren = REN.from_pretrained(
+        config.ren,
+        device=device,
+        dtype=dtype,
+        grid_size=config.grid_size,
+        input_size=config.input_size,
+        prompting="grid",
+    )
+    matcher = Matcher(ren, config.tokens.matching)
+    if config.masking == "region":
+        regions = RegionSegmenter(ren, Saliency(), config.region)
+        return Localizer(matcher, regions, RegionTracker(regions, config.region_tracker), config)
+
+    # imported here: sam2 is an extra that the embedded preset does without
+    from vq2d.masking.sam2 import Sam2Model, Sam2Segmenter, Sam2Tracker
+
+    model = Sam2Model.from_checkpoint(config.sam2, sam2_checkpoint, device=device, dtype=dtype)
+    segmenter = Sam2Segmenter(model, partial(pooled_appearance, ren))
+    return Localizer(matcher, segmenter, Sam2Tracker(model), config)

@@ -1,0 +1,168 @@
+"""The five stages for one query of one clip, in order, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ren_core.geometry import Boxes
+from vq2d.expand import more_query_tokens
+from vq2d.masking.base import PromptableSegmenter, VideoTracker
+from vq2d.matching import Matcher
+from vq2d.presets import VQ2DConfig
+from vq2d.query import ObjectTokens, object_tokens
+from vq2d.refine import keep_good, refine
+from vq2d.search import FrameScores, find_candidates, score_frames, suppress_occurrence
+from vq2d.tokens import TokenChunk
+from vq2d.track import choose, track_candidate
+from vq2d.types import Candidate, FrameSource, Image, ResponseTrack, VisualQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query in the pixels of the video file.
+
+    Attributes:
+        picture: (H, W, 3) the frame that shows the object.
+        box_xyxy: (4,) the object in it, pixels of ``picture``.
+        search_end: One past the last frame searched.
+        crop_frame: Clip frame of ``picture``; None if it is not from the clip.
+    """
+
+    picture: Image
+    box_xyxy: Boxes
+    search_end: int
+    crop_frame: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Localization:
+    """The answer and how it came about.
+
+    Attributes:
+        track: In frame pixels; None if nothing was found.
+        scores: Best token of each searched frame, first search.
+        candidates: All candidates of both searches, refined.
+        seed: The candidate that the track started from.
+        rounds: Searches that were made.
+    """
+
+    track: ResponseTrack | None
+    scores: FrameScores
+    candidates: tuple[Candidate, ...]
+    seed: Candidate | None
+    rounds: int
+
+
+def question_of(query: VisualQuery, frames: FrameSource) -> Question:
+    """An annotated query, scaled from original pixels to the file's and clamped to its length."""
+    crop_frame = min(query.crop_frame, len(frames) - 1)
+    H, W = frames.size_hw
+    original_h, original_w = query.original_size_hw
+    scale = np.array([W / original_w, H / original_h] * 2, np.float32)
+    return Question(
+        picture=frames[crop_frame],
+        box_xyxy=query.crop_box_xyxy * scale,
+        search_end=min(query.query_frame, len(frames)),
+        crop_frame=query.crop_frame,
+    )
+
+
+class Localizer:
+    """Answers questions about clips whose tokens exist; models stay loaded between them."""
+
+    def __init__(
+        self,
+        matcher: Matcher,
+        segmenter: PromptableSegmenter,
+        tracker: VideoTracker,
+        config: VQ2DConfig,
+    ) -> None:
+        self.matcher = matcher
+        self.segmenter = segmenter
+        self.tracker = tracker
+        self.config = config
+
+    def localize(
+        self, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]
+    ) -> Localization:
+        """Where the object was last seen before ``question.search_end``."""
+        query = object_tokens(
+            question.picture, question.box_xyxy, self.matcher, self.segmenter, self.config.query
+        )
+        scores, candidates = self._search(question, frames, chunks, query.vectors, query, 0)
+        kept = keep_good(candidates, self.config.refine)
+        seed = choose(kept, self.config.track.first)
+        if seed is None:
+            return Localization(None, scores, tuple(candidates), None, 1)
+        track = self._track(seed, frames, question)
+        if not self.config.expand.rounds or track.end_frame >= question.search_end:
+            return Localization(track, scores, tuple(candidates), seed, 1)
+
+        tokens = self._expanded(track, frames, query.vectors)
+        _, later = self._search(question, frames, chunks, tokens, query, track.end_frame)
+        second = choose(keep_good(later, self.config.refine), "last")
+        if second is not None and self._accepts(second, seed):
+            track, seed = self._track(second, frames, question), second
+        return Localization(track, scores, (*candidates, *later), seed, 2)
+
+    def _search(
+        self,
+        question: Question,
+        frames: FrameSource,
+        chunks: Sequence[TokenChunk],
+        tokens: Tensor,
+        query: ObjectTokens,
+        start_frame: int,
+    ) -> tuple[FrameScores, list[Candidate]]:
+        """Stages 2 and 3 from ``start_frame`` on."""
+        scores = score_frames(chunks, tokens, start_frame, question.search_end)
+        if question.crop_frame is not None:
+            threshold = self.config.search.query_ratio
+            scores = suppress_occurrence(scores, question.crop_frame, threshold)
+        refined = [
+            refine(
+                candidate,
+                frames[candidate.frame_idx],
+                tokens,
+                query.appearance,
+                matcher=self.matcher,
+                segmenter=self.segmenter,
+                config=self.config.refine,
+            )
+            for candidate in find_candidates(scores, self.config.search)
+        ]
+        return scores, [c for c in refined if c is not None]
+
+    def _track(self, seed: Candidate, frames: FrameSource, question: Question) -> ResponseTrack:
+        """Stage 4; a track that runs into the query's own picture is cut to what follows it."""
+        track = track_candidate(seed, frames, self.tracker, question.search_end, self.config.track)
+        crop = question.crop_frame
+        if crop is not None and track.start_frame <= crop < seed.frame_idx:
+            cut = crop + 1 - track.start_frame
+            track = replace(track, start_frame=crop + 1, boxes_xyxy=track.boxes_xyxy[cut:])
+        elif crop is not None and seed.frame_idx < crop < track.end_frame:
+            track = replace(track, boxes_xyxy=track.boxes_xyxy[: crop - track.start_frame])
+        return track
+
+    def _expanded(self, track: ResponseTrack, frames: FrameSource, query_tokens: Tensor) -> Tensor:
+        """Stage 5: the query's vectors and those of the track's good frames."""
+        more = more_query_tokens(
+            track,
+            frames,
+            query_tokens,
+            matcher=self.matcher,
+            segmenter=self.segmenter,
+            query=self.config.query,
+            config=self.config.expand,
+        )
+        return torch.cat([query_tokens, more])
+
+    def _accepts(self, second: Candidate, first: Candidate) -> bool:
+        assert second.refined_score is not None
+        assert first.refined_score is not None
+        return second.refined_score > self.config.expand.accept_ratio * first.refined_score

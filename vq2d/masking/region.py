@@ -1,0 +1,202 @@
+"""Masks from REN's regions and a small saliency network, where no SAM 2 checkpoint is at hand.
+
+A point's region is found on the patch grid of a zoomed window, by similarity to the point; the
+saliency network then draws the outline in the crop around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ren_core.geometry import Boxes, Mask, clip_boxes, expand_box, largest_component, mask_to_box
+from ren_core.model import REN
+from ren_core.prompts import grid_prompts
+from ren_core.regions import mask_on_grid
+from vq2d.crops import Crop, square_crop
+from vq2d.masking.base import Segment
+from vq2d.types import Image
+
+SaliencyMap = Callable[[Image], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegionConfig:
+    """How a region becomes a mask.
+
+    Attributes:
+        zooms: Windows around a point, in shares of the frame's longer side, small to large; the
+            next one is tried when the region fills the last.
+        similarity: Cells at least this similar to the point's belong to its region.
+        full_share: A region whose box covers this share of a window's side fills it.
+        margin: The outline is drawn in the region's box plus this share of it on every side.
+        saliency: Pixels above it belong to the object.
+        min_overlap: An outline that overlaps the region's box less (IoU) is not believed.
+    """
+
+    zooms: tuple[float, ...] = (0.33, 0.6, 1.0)
+    similarity: float = 0.4
+    full_share: float = 0.8
+    margin: float = 0.4
+    saliency: float = 0.5
+    min_overlap: float = 0.1
+
+
+class RegionSegmenter:
+    """``PromptableSegmenter`` from REN's tokens, patches and a saliency map."""
+
+    def __init__(self, ren: REN, saliency: SaliencyMap, config: RegionConfig | None = None) -> None:
+        self.ren = ren
+        self.saliency = saliency
+        self.config = config or RegionConfig()
+
+    def from_point(
+        self, image: Image, point_xy: tuple[float, float], *, appearance: Tensor | None = None
+    ) -> Segment | None:
+        """Segment the thing at a point; ``appearance`` is not used (there is one mask only)."""
+        del appearance
+        longer = max(image.shape[:2])
+        window, region = Crop(0, 0, 1, 1), np.zeros((1, 1), bool)
+        for share in self.config.zooms:
+            window = square_crop(point_xy, share * longer, (image.shape[0], image.shape[1]))
+            region = self._region(window.cut(image), window.points_to_crop(np.array(point_xy)))
+            box = _cells_to_box(region, window)
+            if not self._fills(box, window):
+                break
+        return self.outline(image, _cells_to_box(region, window), point_xy)
+
+    def from_box(self, image: Image, box_xyxy: Boxes) -> Segment | None:
+        """Segment the thing that fills a box; the box itself where no outline is found."""
+        H, W = image.shape[:2]
+        inside = clip_boxes(box_xyxy, (H, W))
+        if (inside[2:] - inside[:2]).min() < 1:
+            return None
+        segment = self.outline(image, inside, None)
+        limits = clip_boxes(expand_box(inside, 1.15), (H, W)).round().astype(int)
+        mask = np.zeros((H, W), bool)
+        x1, y1, x2, y2 = limits
+        if segment is not None:
+            mask[y1:y2, x1:x2] = segment.mask[y1:y2, x1:x2]
+        mask = largest_component(mask)
+        area = float((inside[2] - inside[0]) * (inside[3] - inside[1]))
+        if mask.sum() < 0.1 * area:
+            mask = _ellipse(inside, (H, W))
+        box = mask_to_box(mask)
+        return None if box is None else Segment(mask, box, 1.0)
+
+    def describe(self, image: Image, mask: Mask) -> Tensor:
+        """See ``pooled_appearance``."""
+        return pooled_appearance(self.ren, image, mask)
+
+    def outline(
+        self, image: Image, box_xyxy: Boxes, point_xy: tuple[float, float] | None
+    ) -> Segment | None:
+        """The salient thing in the crop around a rough box (at a point, if given).
+
+        Falls back to the rough box where the saliency map disagrees with it.
+        """
+        H, W = image.shape[:2]
+        around = clip_boxes(expand_box(box_xyxy, 1 + 2 * self.config.margin), (H, W))
+        x1, y1 = np.floor(around[:2]).astype(int)
+        x2, y2 = np.ceil(around[2:]).astype(int)
+        if x2 - x1 < 2 or y2 - y1 < 2:
+            return None
+        window = Crop(int(x1), int(y1), int(x2 - x1), int(y2 - y1))
+        salient = self.saliency(np.ascontiguousarray(window.cut(image))) > self.config.saliency
+        rough = np.zeros_like(salient)
+        a = np.clip(window.box_to_crop(box_xyxy).round().astype(int), 0, None)
+        rough[a[1] : a[3], a[0] : a[2]] = True
+        part = _component(salient, rough, window, point_xy)
+        union = (part | rough).sum()
+        if union == 0:
+            return None
+        if (part & rough).sum() / union < self.config.min_overlap:
+            part = rough
+        mask = np.zeros((H, W), bool)
+        window.cut_mask(mask)[:] = part
+        box = mask_to_box(mask)
+        return None if box is None else Segment(mask, box, float((part & rough).sum() / union))
+
+    def _fills(self, box: Boxes, window: Crop) -> bool:
+        sides = (box[2:] - box[:2]) / np.array([window.width, window.height])
+        return bool(sides.max() >= self.config.full_share)
+
+    def _region(self, picture: Image, point_xy: NDArray[np.float32]) -> Mask:
+        """Cells (h, w) of a window connected to the point's and similar to it."""
+        features = self.ren.patch_features([_tensor(picture)])
+        h, w = features.features.shape[-2:]
+        prompts = grid_prompts(self.ren.image_size, h, "patch").points_yx
+        tokens = self.ren.prompt_tokens(features, [prompts])[0]
+        patches = features.features[0].flatten(1).T.float()
+        y = int(np.clip(point_xy[1] / picture.shape[0] * h, 0, h - 1))
+        x = int(np.clip(point_xy[0] / picture.shape[1] * w, 0, w - 1))
+        similarity = torch.zeros(h * w)
+        for vectors in (F.normalize(tokens, dim=1), F.normalize(patches, dim=1)):
+            similarity += (vectors @ vectors[y * w + x]).cpu() / 2
+        similar = (similarity.view(h, w) >= self.config.similarity).numpy()
+        similar[y, x] = True
+        labels = cv2.connectedComponents(similar.astype(np.uint8), connectivity=4)[1]
+        cells: Mask = labels == labels[y, x]
+        return cells
+
+
+def pooled_appearance(ren: REN, image: Image, mask: Mask) -> Tensor:
+    """Mean patch feature (D,) of the masked part, seen in a window around it; a unit vector."""
+    size_hw = (image.shape[0], image.shape[1])
+    box = mask_to_box(mask)
+    if box is None:
+        box = np.array([0, 0, size_hw[1], size_hw[0]], np.float32)
+    side = 2 * float((box[2:] - box[:2]).max())
+    window = square_crop((box[:2] + box[2:]) / 2, side, size_hw)
+    features = ren.patch_features([_tensor(window.cut(image))]).features[0].float()
+    share = torch.from_numpy(
+        mask_on_grid(window.cut_mask(mask), (features.shape[1], features.shape[2]))
+    ).to(features)
+    weight = share if bool((share > 0).any()) else torch.ones_like(share)
+    return F.normalize((features * weight).sum(dim=(1, 2)), dim=0)
+
+
+def _component(
+    salient: Mask, rough: Mask, window: Crop, point_xy: tuple[float, float] | None
+) -> Mask:
+    """The salient part at the point, or else the one that overlaps the rough box most."""
+    labels = cv2.connectedComponents(salient.astype(np.uint8))[1]
+    if point_xy is not None:
+        x, y = window.points_to_crop(np.array(point_xy)).astype(int)
+        x, y = np.clip([x, y], 0, [window.width - 1, window.height - 1])
+        if labels[y, x]:
+            at_point: Mask = labels == labels[y, x]
+            return at_point
+    counts = np.bincount(labels[rough], minlength=labels.max() + 1)
+    counts[0] = 0
+    if counts.max() == 0:
+        return np.zeros_like(salient)
+    largest: Mask = labels == counts.argmax()
+    return largest
+
+
+def _cells_to_box(cells: Mask, window: Crop) -> Boxes:
+    """Box in frame pixels of the cells (h, w) of a window."""
+    box = mask_to_box(cells)
+    assert box is not None  # the point's own cell is always there
+    scale = np.array([window.width / cells.shape[1], window.height / cells.shape[0]] * 2)
+    return window.box_to_frame((box * scale).astype(np.float32))
+
+
+def _ellipse(box_xyxy: Boxes, size_hw: tuple[int, int]) -> Mask:
+    mask = np.zeros(size_hw, np.uint8)
+    x1, y1, x2, y2 = (float(v) for v in box_xyxy)
+    centre = (int((x1 + x2) / 2), int((y1 + y2) / 2))
+    cv2.ellipse(mask, centre, (int((x2 - x1) / 2), int((y2 - y1) / 2)), 0, 0, 360, 1, -1)
+    return mask.astype(bool)
+
+
+def _tensor(picture: Image) -> Tensor:
+    return torch.tensor(picture).permute(2, 0, 1)

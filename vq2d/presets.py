@@ -1,0 +1,124 @@
+"""Complete configurations of the main job, by name, and changes to single values."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+from ren_core.errors import ConfigError
+from vq2d.expand import ExpandConfig
+from vq2d.masking.region import RegionConfig
+from vq2d.masking.region_tracker import RegionTrackerConfig
+from vq2d.matching import MatchingConfig
+from vq2d.query import QueryConfig
+from vq2d.refine import RefineConfig
+from vq2d.search import SearchConfig
+from vq2d.tokens import TokenConfig
+from vq2d.track import TrackConfig
+
+MASKING = ("sam2", "region")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VQ2DConfig:
+    """Every number of the main job.
+
+    Attributes:
+        ren: Preset or file of the region model.
+        grid_size: Prompts per side of a crop.
+        input_size: Side in pixels of the square that the encoder sees; None: its own.
+        masking: ``"sam2"``, or ``"region"``: REN's own regions and a saliency network.
+        sam2: Which SAM 2.1 model.
+    """
+
+    ren: str = "dinov2-vitl14"
+    grid_size: int = 32
+    input_size: int | None = None
+    masking: str = "sam2"
+    sam2: str = "sam2.1_hiera_l"
+    tokens: TokenConfig = field(default_factory=TokenConfig)
+    query: QueryConfig = field(default_factory=QueryConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
+    expand: ExpandConfig = field(default_factory=ExpandConfig)
+    region: RegionConfig = field(default_factory=RegionConfig)
+    region_tracker: RegionTrackerConfig = field(default_factory=RegionTrackerConfig)
+
+    def __post_init__(self) -> None:
+        if self.masking not in MASKING:
+            raise ConfigError(f"masking must be one of {MASKING}, got {self.masking!r}")
+
+
+_FEW_ZOOMS = (1.0, 1.75, 2.75)
+
+PRESETS: dict[str, VQ2DConfig] = {
+    "paper": VQ2DConfig(
+        tokens=TokenConfig(matching=MatchingConfig(aggregate=True, merge_similarity=0.975)),
+    ),
+    "release": VQ2DConfig(track=TrackConfig(first="highest")),
+    "embedded": VQ2DConfig(
+        ren="embedded",
+        grid_size=16,
+        masking="region",
+        tokens=TokenConfig(matching=MatchingConfig(space="aligned+patch"), frame_stride=2),
+        query=QueryConfig(crop_factors=_FEW_ZOOMS),
+        search=SearchConfig(nms_ratio=0.8, query_ratio=0.6, top_k=8, floor=0.4),
+        refine=RefineConfig(crop_factors=(1.75, 2.75), stay_near=1.5, floor=0.45, keep_ratio=0.85),
+        expand=ExpandConfig(similarity=0.4, sharpness=30.0, max_frames=4, accept_ratio=0.85),
+    ),
+}
+
+
+def preset(name: str, changes: Sequence[str] = ()) -> VQ2DConfig:
+    """A preset with single values changed.
+
+    Args:
+        name: One of ``PRESETS``.
+        changes: ``"KEY=VALUE"`` with dotted keys, such as ``"search.top_k=10"``.
+
+    Raises:
+        ConfigError: If the preset, a key or a value is not known.
+
+    >>> preset("embedded", ["search.top_k=3"]).search.top_k
+    3
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"no preset is called {name!r}; choose one of {sorted(PRESETS)}")
+    config = PRESETS[name]
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise ConfigError(f"--set needs KEY=VALUE, such as search.top_k=10; got {change!r}")
+        config = _changed(config, key.split("."), _value(text), key)
+    return config
+
+
+def _changed(config: Any, path: list[str], value: object, key: str) -> Any:  # noqa: ANN401
+    """A nested dataclass with one value replaced; the type of the old value is kept."""
+    names = {f.name for f in fields(config)}
+    if path[0] not in names:
+        raise ConfigError(f"no setting is called {key!r}; {path[0]!r} is none of {sorted(names)}")
+    old = getattr(config, path[0])
+    if len(path) > 1:
+        if not is_dataclass(old):
+            raise ConfigError(f"{key!r}: {path[0]!r} is a single value")
+        return replace(config, **{path[0]: _changed(old, path[1:], value, key)})
+    if is_dataclass(old):
+        raise ConfigError(f"{key!r} is a group of settings; name one of its values")
+    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if old is not None and type(value) is not type(old):
+        raise ConfigError(
+            f"{key} must be of type {type(old).__name__}, such as {old!r}; got {value!r}"
+        )
+    return replace(config, **{path[0]: value})
+
+
+def _value(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,75 @@
+"""Stage 4: follow a refined candidate both ways until it disappears."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ren_core.errors import ConfigError
+from ren_core.geometry import clip_boxes
+from vq2d.masking.base import TrackStep, VideoTracker
+from vq2d.types import Candidate, FrameSource, ResponseTrack
+
+ORDERS = ("last", "highest")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrackConfig:
+    """Which candidate is tracked, and how far.
+
+    Attributes:
+        first: ``"last"``: the latest good candidate (paper); ``"highest"``: the best scored one
+            (release).
+        max_frames: Most frames tracked in each direction.
+    """
+
+    first: str = "last"
+    max_frames: int = 500
+
+    def __post_init__(self) -> None:
+        if self.first not in ORDERS:
+            raise ConfigError(f"track.first must be one of {ORDERS}, got {self.first!r}")
+
+
+def choose(candidates: Sequence[Candidate], order: str) -> Candidate | None:
+    """The candidate to track: the latest, or the one with the highest refined score."""
+    if not candidates:
+        return None
+    if order == "last":
+        return max(candidates, key=lambda c: c.frame_idx)
+    return max(candidates, key=lambda c: (c.refined_score or -2.0, c.frame_idx))
+
+
+def track_candidate(
+    candidate: Candidate,
+    frames: FrameSource,
+    tracker: VideoTracker,
+    stop_frame: int,
+    config: TrackConfig,
+) -> ResponseTrack:
+    """Track a candidate with a box backwards to the start and forwards to ``stop_frame``.
+
+    Args:
+        candidate: Refined; its box starts the track.
+        frames: The clip.
+        tracker: Follows the box.
+        stop_frame: One past the last frame of the search window.
+        config: How far at most.
+
+    Returns:
+        A track in frame pixels, clipped to the frame, with the candidate's refined score.
+    """
+    assert candidate.box_xyxy is not None
+    at, box = candidate.frame_idx, candidate.box_xyxy
+    low = max(-1, at - config.max_frames - 1)
+    high = min(stop_frame, len(frames), at + config.max_frames + 1)
+    steps: dict[int, TrackStep] = {at: TrackStep(at, box, 1.0)}
+    for stop in (high, low):
+        for step in tracker.track(frames, at, box, stop):
+            steps.setdefault(step.frame_idx, step)
+    order = sorted(steps)
+    boxes = np.stack([steps[i].box_xyxy for i in order])
+    score = candidate.similarity if candidate.refined_score is None else candidate.refined_score
+    return ResponseTrack(order[0], clip_boxes(boxes, frames.size_hw), score)
