@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,16 +19,16 @@ from eval.describe import Describe, patch_describer
 from eval.pointing import PointingCase, evaluate_pointing
 from eval.reidentification import ReidConfig, evaluate_retrieval, read_videos
 from ren_core.encoders.base import PatchEncoder
-from ren_core.encoders.catalog import NAMES, build_encoder
+from ren_core.encoders.catalog import NAMES, build_composite, build_encoder
 from ren_core.errors import ConfigError, DataError
 from ren_core.geometry import Boxes, expand_box
-from ren_core.stages import write_json
+from ren_core.stages import to_plain, write_json
 from vq2d.annotations import annotation_path, load_annotations
 from vq2d.types import FrameSource, VisualQuery
 from vq2d.video import open_clip
 
 Figures = dict[str, float]
-CLIP_SETS = ("synvq_dev", "realvq_dev")
+RETRIEVAL, CLIP_SETS = "davis_dev", ("synvq_dev", "realvq_dev")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
     try:
-        encoder = build_encoder(args.encoder, input_size=args.input_size).to(args.device)
+        encoder = chosen_encoder(args).to(args.device)
         figures, rows = measure(encoder, args)
     except ConfigError as err:
         print(err, file=sys.stderr)
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.out is not None:
         settings = {k: str(v) for k, v in vars(args).items()}
         result = {"figures": figures, "spec": encoder.spec, "settings": settings, "rows": rows}
-        write_json(args.out, result)
+        write_json(args.out, defined(to_plain(result)))
     return 0
 
 
@@ -56,6 +57,10 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoder", default="embedded", choices=NAMES, help="catalogue name")
+    parser.add_argument("--whitening", type=Path, help="composite to use in place of --encoder")
+    parser.add_argument(
+        "--sets", nargs="+", default=(RETRIEVAL, *CLIP_SETS), choices=(RETRIEVAL, *CLIP_SETS)
+    )
     parser.add_argument("--input-size", type=int, help="pixels (default: the encoder's own)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="data folder")
     parser.add_argument("--query", choices=("pooled", "centre"), default="pooled", help="token")
@@ -68,16 +73,25 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def chosen_encoder(args: argparse.Namespace) -> PatchEncoder:
+    """The catalogue's encoder, or another composite."""
+    if args.whitening is not None:
+        return build_composite(args.whitening, input_size=args.input_size)
+    return build_encoder(args.encoder, input_size=args.input_size)
+
+
 def measure(
     encoder: PatchEncoder, args: argparse.Namespace
 ) -> tuple[Figures, dict[str, list[dict[str, object]]]]:
     """All figures, and their rows per query."""
     describe = patch_describer(encoder)
     config = ReidConfig(gallery_step=args.gallery_step, query=args.query)
-    videos = read_videos(args.data / "eval" / "davis_dev")[: args.limit]
-    rows = {"davis_dev": [asdict(r) for r in evaluate_retrieval(videos, describe, config)]}
-    figures = means(rows["davis_dev"], "", ("frame_ap", "r_precision", "auc", "pointing"))
-    for name in CLIP_SETS:
+    rows, figures = {}, {}
+    if RETRIEVAL in args.sets:
+        videos = read_videos(args.data / "eval" / RETRIEVAL)[: args.limit]
+        rows[RETRIEVAL] = [asdict(r) for r in evaluate_retrieval(videos, describe, config)]
+        figures = means(rows[RETRIEVAL], "", ("frame_ap", "r_precision", "auc", "pointing"))
+    for name in (name for name in CLIP_SETS if name in args.sets):
         cases = pointing_cases(args.data / name, args.frames, args.limit)
         found = evaluate_pointing(tqdm(cases, desc=name, disable=None), describe, args.query)
         rows[name] = [asdict(r) for r in found]
@@ -85,9 +99,19 @@ def measure(
     return figures | {"seconds_per_image": seconds_per_image(encoder, describe)}, rows
 
 
+def defined(value: Any) -> Any:  # noqa: ANN401 - JSON-like values of any depth
+    """The same value with null where a figure is undefined (NaN)."""
+    if isinstance(value, dict):
+        return {name: defined(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [defined(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
 def means(rows: Sequence[dict[str, object]], prefix: str, names: Sequence[str]) -> Figures:
     """Means over rows, undefined values left out."""
-    return {prefix + n: float(np.nanmean([float(str(r[n])) for r in rows])) for n in names}
+    columns = {n: [v for r in rows if not np.isnan(v := float(str(r[n])))] for n in names}
+    return {prefix + n: float(np.mean(c)) if c else float("nan") for n, c in columns.items()}
 
 
 def seconds_per_image(encoder: PatchEncoder, describe: Describe, repeats: int = 5) -> float:

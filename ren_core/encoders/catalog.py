@@ -137,6 +137,16 @@ def _build_embedded(
     return embedded.EmbeddedEncoder(spec, sources, composite)
 
 
+def build_composite(whitening: Path, *, input_size: int | None = None) -> PatchEncoder:
+    """An encoder like the embedded one, with other sources or statistics than the shipped ones."""
+    composite = embedded.load_composite(whitening)
+    dim = sum(w.projection.shape[1] for w in composite.values())
+    spec = replace(EMBEDDED.resized(input_size), name=whitening.stem, dim=dim)
+    sources = embedded.CompositeSources(tuple(composite), spec.input_size)
+    load_embedded(sources, grid=spec.grid)
+    return embedded.EmbeddedEncoder(spec, sources, composite)
+
+
 def load_embedded(
     sources: embedded.CompositeSources, *, grid: int, folder: Path | None = None
 ) -> None:

@@ -30,6 +30,8 @@ from ren_core.training.views import ViewConfig
 logger = logging.getLogger(__name__)
 
 VALIDATION_BATCHES = 4
+HELD_OUT_EVERY = 20
+"""Every such group of pictures (a picture, a scene) is kept for validation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,6 +109,7 @@ def make_batches(
         pairs=config.pairs,
         sampling=config.sampling,
         seed=config.seed,
+        held_out_every=HELD_OUT_EVERY,
         workers=job.workers,
         stride=worker.world,
     )
@@ -137,7 +140,7 @@ def _cached_source(
         fingerprint=file_fingerprint(whitening_asset()) if embedded else "",
         dtype=torch.float16,
     )
-    return PairSource(cache=cache, weight=use.weight)
+    return PairSource(cache=cache, weight=use.weight, held_out_every=HELD_OUT_EVERY)
 
 
 def _metadata(job: TrainJob, rows: list[Row]) -> dict[str, object]:

@@ -7,6 +7,7 @@ import pytest
 
 from pipelines import fit_whitening, run_reid
 from pipelines.run_reid import query_window
+from ren_core.encoders import catalog
 from ren_core.encoders.catalog import build_encoder
 from ren_core.encoders.embedded import load_composite
 from ren_core.errors import ConfigError, DataError
@@ -41,6 +42,9 @@ def test_figures_are_written(shared, tmp_path, monkeypatch):
     )
     assert len(result["rows"]["davis_dev"]) == 3
     assert result["spec"]["input_size"] == 28
+    assert result["figures"]["auc"] is None  # one video: nothing to tell it from
+    assert run_reid.main([*command, "--sets", "synvq_dev", "--out", str(out)]) == 0
+    assert set(json.loads(out.read_text())["rows"]) == {"synvq_dev"}
 
 
 def test_missing_data_and_wrong_size_are_sentences(tmp_path, monkeypatch, capsys):
@@ -71,5 +75,8 @@ def test_whitening_is_fitted_and_written(shared, tmp_path, monkeypatch):
     assert fit_whitening.main(command) == 0
     shapes = {str(s): tuple(w.projection.shape) for s, w in load_composite(out).items()}
     assert shapes == {"vit.1": (384, 16), "mobilenet.3": (24, 8)}
+    monkeypatch.setattr(catalog, "load_embedded", lambda *_, **__: None)
+    encoder = run_reid.build_composite(out, input_size=28)
+    assert (encoder.spec.name, encoder.spec.dim) == ("whitening", 24)
     assert fit_whitening.main([*command, "--data", str(tmp_path)]) == 1
     assert fit_whitening.main([*command, "--parts", "vit"]) == 2

@@ -93,7 +93,9 @@ def test_feature_similarity_by_hand():
     aligned = torch.tensor([[1.0, 0], [0, 1], [1, 1]])
     targets = torch.tensor([[2.0, 0], [1, 0], [-1, -1]])  # cosines 1, 0, -1
     assert float(feature_similarity(aligned, targets, torch.tensor([1, 1, 1]))) == pytest.approx(1)
-    assert float(feature_similarity(aligned, targets, torch.tensor([1, 1, 0]))) == pytest.approx(0.5)
+    assert float(feature_similarity(aligned, targets, torch.tensor([1, 1, 0]))) == pytest.approx(
+        0.5
+    )
     assert float(feature_similarity(aligned, targets, torch.zeros(3))) == 0
 
 
@@ -146,7 +148,9 @@ def test_scope_image_is_the_mean_over_pairs_and_weights_add_up():
         contrast=0.5, feature=2, relation=3, attention=4, scope="image", temperature=0.2
     )
     losses = combine(batch, tokens, tokens, logits, config)
-    pairs = [info_nce(tokens[i : i + 2].flatten(0, 1), ids[i : i + 2].flatten(), 0.2) for i in (0, 2)]
+    pairs = [
+        info_nce(tokens[i : i + 2].flatten(0, 1), ids[i : i + 2].flatten(), 0.2) for i in (0, 2)
+    ]
     assert float(losses["contrast"]) == pytest.approx(float(sum(pairs)) / 2)
     expected = (
         0.5 * losses["contrast"]

@@ -85,7 +85,7 @@ def test_scenes_share_names_across_frames(tmp_path):
     source = scene_source(tmp_path)
     assert [entry.group for entry in source.entries] == ["s1"] * 3
     assert all(source.read(i).names.tolist() == [4, 130] for i in range(3))
-    with pytest.raises(DataError, match="truth.json"):
+    with pytest.raises(DataError, match=r"truth\.json"):
         scene_source(tmp_path / "s1")
 
 
@@ -186,7 +186,9 @@ def test_prompt_sampling_options():
     assert 0 < (covered == 1).sum() < 60
     balanced, _ = draw(count=300, null_prompts=False, balance=1.0)
     assert 100 < (balanced == 1).sum() < 200
-    nothing = draw_prompts(np.full((4, 4), -1, np.int16), PromptSampling(count=5), np.random.default_rng(0))
+    nothing = draw_prompts(
+        np.full((4, 4), -1, np.int16), PromptSampling(count=5), np.random.default_rng(0)
+    )
     assert len(nothing) == 5
     with pytest.raises(ConfigError, match="balance"):
         PromptSampling(balance=2)

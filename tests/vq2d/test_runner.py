@@ -1,0 +1,248 @@
+"""The main job on synthetic clips with tiny models: found, counted, resumed, killed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from tests.synthetic import write_video
+from tests.tiny import ColourSegmenter, ColourTracker, tiny_ren
+from vq2d.annotations import load_annotations
+from vq2d.localizer import Localizer
+from vq2d.matching import Matcher, MatchingConfig
+from vq2d.metrics import evaluate
+from vq2d.presets import VQ2DConfig
+from vq2d.query import QueryConfig
+from vq2d.refine import RefineConfig
+from vq2d.report import write_failures, write_submission, write_traces
+from vq2d.results import load_localization
+from vq2d.runner import Runner
+from vq2d.search import SearchConfig
+from vq2d.tokens import TokenConfig
+
+W, H, FRAMES = 96, 64, 30
+RED, BLUE = (230, 20, 20), (20, 40, 230)
+SHOWN = {RED: [(3, 8), (15, 21)], BLUE: [(1, 4), (9, 14)]}  # half-open ranges of frames
+
+
+def place(colour, i):
+    left = 8 + 2 * (i % 12) + (40 if colour == BLUE else 0)
+    top = 10 if colour == RED else 34
+    return np.array([left, top, left + 16, top + 16], np.float32)
+
+
+def frame(i, shade=90):
+    shade = np.linspace(shade, 150, W)[None, :, None] + np.linspace(0, 20, H)[:, None, None]
+    image = np.repeat(shade, 3, axis=2).astype(np.uint8)
+    for colour, ranges in SHOWN.items():
+        if any(a <= i < b for a, b in ranges):
+            x1, y1, x2, y2 = place(colour, i).astype(int)
+            image[y1:y2, x1:x2] = colour
+    return image
+
+
+def json_box(box, i):
+    x1, y1, x2, y2 = (float(v) for v in box)
+    return {
+        "frame_number": i,
+        "x": x1,
+        "y": y1,
+        "width": x2 - x1,
+        "height": y2 - y1,
+        "rotation": 0,
+        "original_width": W,
+        "original_height": H,
+        "video_frame_number": 6 * i,
+    }
+
+
+def query_set(colour, crop_frame, query_frame, answer):
+    return {
+        "is_valid": True,
+        "errors": [],
+        "warnings": [],
+        "query_frame": query_frame,
+        "query_video_frame": 6 * query_frame,
+        "object_title": str(colour),
+        "visual_crop": json_box(place(colour, crop_frame), crop_frame),
+        "response_track": [json_box(place(colour, i), i) for i in range(*answer)],
+    }
+
+
+def clip_json(uid, query_sets):
+    return {
+        "clip_uid": uid,
+        "video_start_sec": 0.0,
+        "video_end_sec": FRAMES / 5,
+        "video_start_frame": 0,
+        "video_end_frame": 6 * FRAMES,
+        "clip_start_sec": 0,
+        "clip_end_sec": FRAMES / 5,
+        "clip_start_frame": 0,
+        "clip_end_frame": 6 * FRAMES,
+        "clip_fps": 5.0,
+        "annotation_complete": True,
+        "source_clip_uid": "s",
+        "annotations": [{"query_sets": query_sets, "warnings": [], "annotation_uid": "a" + uid}],
+    }
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ego")
+    queries = {
+        "1": query_set(RED, 4, 28, (15, 21)),
+        "2": query_set(BLUE, 2, 28, (9, 14)),
+        "3": query_set(RED, 4, 14, (3, 8)),  # asked earlier; its crop is its only occurrence
+    }
+    clips = [
+        clip_json(uid, queries if uid == "one" else {"1": queries["1"]})
+        for uid in ("one", "two", "absent")
+    ]
+    document = {
+        "version": "1.0.5",
+        "date": "220517",
+        "description": "VQ",
+        "manifest": "",
+        "videos": [{"video_uid": "video", "split": "val", "clips": clips}],
+    }
+    (folder / "v2/annotations").mkdir(parents=True)
+    (folder / "v2/annotations/vq_val.json").write_text(json.dumps(document))
+    (folder / "v2/clips").mkdir()
+    for uid, shade in (("one", 90), ("two", 110)):  # equal files would share their tokens
+        write_video(folder / f"v2/clips/{uid}.mp4", [frame(i, shade) for i in range(FRAMES)])
+    return folder
+
+
+CONFIG = VQ2DConfig(
+    grid_size=8,
+    tokens=TokenConfig(matching=MatchingConfig(space="patch"), chunk_frames=8, batch_crops=10),
+    query=QueryConfig(crop_factors=(1.0, 2.0)),
+    search=SearchConfig(top_k=6, floor=0.5),
+    refine=RefineConfig(crop_factors=(1.5, 2.5), floor=0.5, keep_ratio=0.9),
+)
+
+
+def make_runner(root, cache, config=CONFIG):
+    matcher = Matcher(tiny_ren(), config.tokens.matching)
+    localizer = Localizer(matcher, ColourSegmenter(), ColourTracker(), config)
+    annotations = load_annotations(root / "v2/annotations/vq_val.json")
+    return Runner(annotations, root, localizer, cache=cache)
+
+
+def run(root, cache, out, config=CONFIG, **options):
+    runner = make_runner(root, cache, config)
+    report = runner.run(**options)
+    write_submission(runner.annotations, report, out)
+    write_traces(report, out)
+    write_failures(report, out)
+    return report
+
+
+@pytest.fixture(scope="module")
+def finished(root, tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished")
+    return run(root, out / "cache", out), out
+
+
+def test_the_last_occurrences_are_found(finished, root):
+    _, out = finished
+    submission = json.loads((out / "submission.json").read_text())
+    sets = submission["results"]["videos"][0]["clips"][0]["predictions"][0]["query_sets"]
+    assert [b["fno"] for b in sets["1"]["bboxes"]] == list(range(15, 21))
+    assert [b["fno"] for b in sets["2"]["bboxes"]] == list(range(9, 14))
+    figures = evaluate(submission, json.loads((root / "v2/annotations/vq_val.json").read_text()))
+    assert figures["success"] >= 50  # one clip is absent, one query has no other occurrence
+
+
+def test_an_absent_clip_is_reported_and_the_others_go_on(finished):
+    report, out = finished
+    failures = json.loads((out / "failures.json").read_text())
+    assert list(failures) == ["v0-c2-a0-q1"]
+    assert "absent" in failures["v0-c2-a0-q1"]
+    assert len(report.tasks) == 4
+    submission = json.loads((out / "submission.json").read_text())
+    empty = submission["results"]["videos"][0]["clips"][2]["predictions"][0]["query_sets"]
+    assert empty == {"1": {"bboxes": [], "score": 0.0}}
+
+
+def test_traces_tell_what_each_stage_knew(finished):
+    traces = json.loads((finished[1] / "trace.json").read_text())
+    good = traces["v0-c0-a0-q1"]
+    assert good["tracked_candidate_in_truth"]
+    assert good["seed_box_iou"] > 0.8
+    assert len(traces) == 4
+
+
+def test_each_crop_of_each_frame_is_encoded_once(root, tmp_path):
+    runner = make_runner(root, tmp_path / "cache")
+    grids = []
+    original = runner.localizer.matcher.grid
+    runner.localizer.matcher.grid = lambda images: grids.append(len(images)) or original(images)
+    runner.localizer.localize = lambda *_: (_ for _ in ()).throw(RuntimeError("not now"))
+    report = runner.run()
+    assert sum(grids) == 2 * 5 * FRAMES  # two clips, whatever the number of queries
+    assert len(report.failures) == 5
+
+
+def test_a_second_run_does_nothing(finished, root):
+    report, out = finished
+    before = {p: p.stat().st_mtime_ns for p in (out / "cache").rglob("*") if p.is_file()}
+    again = run(root, out / "cache", out)
+    assert report.images_encoded > 0
+    assert again.images_encoded == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_tokens_are_shared_by_presets_of_later_stages(finished, root, tmp_path):
+    _, out = finished
+    config = VQ2DConfig(grid_size=8, tokens=CONFIG.tokens, search=SearchConfig(top_k=2))
+    first, other = make_runner(root, out / "cache"), make_runner(root, out / "cache", config)
+    assert other.tokens_dir == first.tokens_dir
+    assert other.answers_dir != first.answers_dir
+
+
+def test_limit_and_overwrite(root, tmp_path):
+    report = run(root, tmp_path / "cache", tmp_path, limit=2)
+    assert len(report.tasks) == 2
+    again = run(root, tmp_path / "cache", tmp_path, limit=2, overwrite=True)
+    assert 0 < again.images_encoded < report.images_encoded  # queries anew, tokens kept
+
+
+def test_answers_survive_the_disk(finished):
+    task = finished[0].tasks[0]
+    found = load_localization(task.path)
+    assert found.seed.frame_idx in [c.frame_idx for c in found.candidates]
+    assert found.track.boxes_xyxy.dtype == np.float32
+    assert len(found.scores.frame_idx) == 28
+
+
+def test_killed_at_any_moment_and_restarted_the_bytes_are_the_same(root, finished, tmp_path):
+    wanted = (finished[1] / "submission.json").read_bytes()
+    fork = multiprocessing.get_context("fork")
+    rng = random.Random(0)
+    started = time.perf_counter()
+    run(root, tmp_path / "timing", tmp_path / "t")
+    whole = time.perf_counter() - started
+    kills = 0
+    for _ in range(60):
+        child = fork.Process(target=run, args=(root, tmp_path / "cache", tmp_path / "out"))
+        child.start()
+        child.join(rng.uniform(0.0, 0.35) * whole)
+        if child.is_alive():
+            os.kill(child.pid, signal.SIGKILL)
+            kills += 1
+        child.join()
+        if kills >= 20:
+            break
+    run(root, tmp_path / "cache", tmp_path / "out")
+    assert kills >= 5
+    assert (tmp_path / "out/submission.json").read_bytes() == wanted
+    assert (tmp_path / "out/trace.json").read_bytes() == (finished[1] / "trace.json").read_bytes()
