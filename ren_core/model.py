@@ -299,7 +299,7 @@ def _named_config(name: str | Path) -> RENConfig:
     dim = load_region_encoder(path).dim
     if dim not in OFFICIAL_BY_WIDTH:
         raise DataError(
-            f"{path} is {dim} wide, the official heads are {sorted(OFFICIAL_BY_WIDTH)} wide; pass a "
-            f"file in our own format, which names its encoder"
+            f"{path} is {dim} wide, the official heads are {sorted(OFFICIAL_BY_WIDTH)} wide; pass "
+            f"a file in our own format, which names its encoder"
         )
     return replace(ren_preset(OFFICIAL_BY_WIDTH[dim]), head=str(path))

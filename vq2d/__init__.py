@@ -1,0 +1,1 @@
+"""Visual query localization: where was the object in this picture last seen?"""

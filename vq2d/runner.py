@@ -17,8 +17,7 @@ from ren_core.stages import open_stage
 from vq2d.annotations import Annotations, Clip
 from vq2d.localizer import Localizer, question_of
 from vq2d.results import save_localization
-from vq2d.tokens import STAGE_VERSION as TOKEN_VERSION
-from vq2d.tokens import TokenChunk, clip_tokens
+from vq2d.tokens import TokenChunk, clip_tokens, open_tokens
 from vq2d.types import QueryKey, VisualQuery
 from vq2d.video import VideoFrames, open_clip
 
@@ -79,11 +78,7 @@ class Runner:
         self.annotations = annotations
         self.localizer = localizer
         config = localizer.config
-        model = localizer.matcher.ren.fingerprint
-        token_config = {"tokens": config.tokens, "grid_size": config.grid_size}
-        self.tokens_dir = open_stage(
-            cache, "tokens", token_config, upstream=[model], version=TOKEN_VERSION
-        )
+        self.tokens_dir = open_tokens(cache, localizer.matcher, config.tokens)
         self.answers_dir = open_stage(
             cache, "answers", config, upstream=[self.tokens_dir.name], version=STAGE_VERSION
         )

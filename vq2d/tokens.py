@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ren_core.errors import ConfigError
-from ren_core.stages import atomic_path
+from ren_core.stages import atomic_path, open_stage
 from vq2d.crops import frame_crops
 from vq2d.matching import Matcher, MatchingConfig
 from vq2d.types import FrameSource
@@ -86,6 +86,17 @@ class TokenChunk:
     def _tensor(self, name: str) -> NDArray:  # type: ignore[type-arg]
         with safe_open(self.path, framework="np") as file:
             return file.get_tensor(name)
+
+
+def open_tokens(cache: Path, matcher: Matcher, config: TokenConfig) -> Path:
+    """The stage directory of these tokens, named after model and configuration."""
+    ren = matcher.ren
+    identity = {
+        "tokens": config,
+        "grid": (ren.config.grid_size, ren.config.grid_convention),
+        "dtype": str(ren.dtype),
+    }
+    return open_stage(cache, "tokens", identity, upstream=[ren.fingerprint], version=STAGE_VERSION)
 
 
 def clip_tokens(

@@ -31,6 +31,7 @@ from ren_core.training.start import start_local
 from ren_core.training.trainer import Worker, build_head, train, validate
 from ren_core.training.views import ViewConfig
 
+torch.set_num_threads(1)
 CPU = Worker(torch.device("cpu"))
 SIZE, GRID, DIM = 32, 8, 16
 CONFIG = TrainConfig(
@@ -51,7 +52,7 @@ class TinyEncoder(PatchEncoder):
 
     def __init__(self):
         super().__init__(EncoderSpec(name="tiny", input_size=SIZE, patch_size=4, dim=DIM))
-        self.lift = nn.Linear(3, DIM)
+        self.lift = nn.Linear(3, DIM, bias=False)
         with torch.no_grad():
             self.lift.weight.copy_(torch.randn(DIM, 3, generator=torch.Generator().manual_seed(0)))
         self.freeze()
@@ -157,7 +158,8 @@ def test_batches_depend_on_their_number_and_hold_out_groups(batches):
 
 
 def test_pairs_of_a_video_are_two_frames(data, tmp_path):
-    config = CacheConfig(source="s", encoder="tiny", views=ViewConfig(size=SIZE), views_per_image=1)
+    views = ViewConfig(size=SIZE, min_crop=1)
+    config = CacheConfig(source="s", encoder="tiny", views=views, views_per_image=1)
     cache = build_cache(scene_source(data / "scenes"), TinyEncoder(), config, out=tmp_path)
     source = PairSource(cache=cache, max_gap=1, held_out_every=2)
     with pytest.raises(DataError, match="validation"):
@@ -188,7 +190,7 @@ def test_online_batches_equal_with_and_without_workers(data):
 
 def test_five_pictures_are_learned(batches, tmp_path):
     config = replace(
-        CONFIG, steps=120, warmup=10, learning_rate=3e-3, dropout=0.0, pairs=4, validate_every=60
+        CONFIG, steps=300, warmup=10, learning_rate=3e-3, dropout=0.0, pairs=4, validate_every=60
     )
     training = replace(batches[0], pairs=4)
     objective = _objective(config)
@@ -312,10 +314,10 @@ def test_curve_files_by_themselves(tmp_path):
 
 def test_local_start_pools_the_patches_around_the_prompt():
     torch.manual_seed(0)
-    head = RegionEncoder(64, 4, 3).eval()
-    coarse = torch.randn(1, 64, 4, 4)
+    head = RegionEncoder(128, 4, 3).eval()
+    coarse = torch.randn(1, 128, 4, 4)
     features = F.interpolate(coarse, (16, 16), mode="bilinear")
-    features = F.normalize(features, dim=1) * 8
+    features = F.normalize(features, dim=1) * 128**0.5
     cells = torch.arange(16) * 14 + 7
     points = torch.cartesian_prod(cells, cells)[None]
     own = features[0].flatten(1).T
@@ -337,7 +339,7 @@ def test_local_start_pools_the_patches_around_the_prompt():
 def test_attention_supervision_moves_attention_into_the_regions(batches, tmp_path):
     config = replace(
         CONFIG,
-        steps=40,
+        steps=120,
         learning_rate=3e-3,
         dropout=0.0,
         loss=LossConfig(contrast=0, feature=0, attention=1),

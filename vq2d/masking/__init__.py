@@ -1,0 +1,1 @@
+"""Segmenters and trackers: SAM 2, or REN alone."""
