@@ -36,5 +36,17 @@ lint: $(READY)
 test: lint weights
 	$(BIN)/python -m pytest -m "not gpu and not slow"
 
+# Figures of the README that take longer than a test; needs ../shared/data and quiet cores.
+DATA ?= ../shared/data
+evidence: weights
+	$(BIN)/python pipelines/run_compute.py --out runs/evidence/compute.json
+	$(BIN)/python pipelines/run_reid.py --data $(DATA) --sets davis_dev synvq_dev \
+		--out runs/evidence/reid.json
+	for set in realvq_dev synvq_dev; do \
+		$(BIN)/python pipelines/run_vq2d.py --data $(DATA)/$$set --preset embedded --true-seeds \
+			--out runs/evidence/$$set || exit 1; \
+	done
+	$(BIN)/python -m pytest -m slow
+
 clean:
 	rm -rf .mypy_cache .pytest_cache .ruff_cache build *.egg-info

@@ -1,0 +1,1 @@
+"""Evaluations over the region tokens, and what they cost."""

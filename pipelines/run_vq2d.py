@@ -68,6 +68,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="answer again what has an answer")
     parser.add_argument("--no-videos", action="store_true", help="draw summaries only")
+    parser.add_argument(
+        "--true-seeds",
+        action="store_true",
+        help="also score with the true box at the found frame: what segmentation loses",
+    )
     return parser
 
 

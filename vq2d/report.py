@@ -33,7 +33,7 @@ def write_submission(annotations: Annotations, report: RunReport, out: Path) -> 
     for task in report.tasks:
         found = load_localization(task.path)
         if found.track is not None:
-            tracks[task.query.key] = _in_original(found.track, task)
+            tracks[task.query.key] = in_original(found.track, task)
     path = out / "submission.json"
     write_json(path, build_submission(annotations.document, tracks))
     return path
@@ -194,7 +194,8 @@ def _figures(rows: Sequence[QueryResult]) -> dict[str, str]:
     return {k: "-" if math.isnan(v) else f"{v:.3f}" for k, v in compute(rows).items()}
 
 
-def _in_original(track: ResponseTrack, task: Task) -> ResponseTrack:
+def in_original(track: ResponseTrack, task: Task) -> ResponseTrack:
+    """A track in frame pixels, in the pixels that the annotation counts in."""
     H, W = task.size_hw
     original_h, original_w = task.query.original_size_hw
     return track.scaled((original_w / W, original_h / H))

