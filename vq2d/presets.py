@@ -61,12 +61,13 @@ PRESETS: dict[str, VQ2DConfig] = {
     "release": VQ2DConfig(track=TrackConfig(first="highest")),
     "embedded": VQ2DConfig(
         ren="embedded",
-        grid_size=16,
+        grid_size=12,
+        input_size=168,
         masking="region",
-        tokens=TokenConfig(matching=MatchingConfig(space="aligned+patch"), frame_stride=2),
+        tokens=TokenConfig(matching=MatchingConfig(space="ren"), frame_stride=2),
         query=QueryConfig(crop_factors=_FEW_ZOOMS),
-        search=SearchConfig(nms_ratio=0.8, query_ratio=0.6, top_k=8, floor=0.4),
-        refine=RefineConfig(crop_factors=(1.75, 2.75), stay_near=1.5, floor=0.45, keep_ratio=0.85),
+        search=SearchConfig(nms_ratio=0.8, query_ratio=0.6, top_k=8, floor=0.3),
+        refine=RefineConfig(crop_factors=(1.75, 2.75), stay_near=1.5, floor=0.3, keep_ratio=0.85),
         expand=ExpandConfig(similarity=0.4, sharpness=30.0, max_frames=4, accept_ratio=0.85),
     ),
 }

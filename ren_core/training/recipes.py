@@ -32,14 +32,21 @@ class Recipe:
     Attributes:
         encoder: Catalogue name of the frozen encoder; views have its input size.
         train: Optimisation and losses.
+        keep_start: Share, 0..1, of the weights before training in the weights that are written: the
+            mean of both ends of a short training keeps what the start could do.
         cached: Views are fixed and their features cached; otherwise drawn anew in every step.
         sources: Per kind of source; kinds that are not named here are used with the defaults.
     """
 
     encoder: str
     train: TrainConfig
+    keep_start: float = 0.0
     cached: bool = False
     sources: Mapping[str, SourceUse] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.keep_start <= 1:
+            raise ConfigError(f"keep_start must lie in 0..1, got {self.keep_start}")
 
 
 # Ego4D: about 50,000 frames at 16 per step for 50 epochs; the released code
@@ -58,6 +65,7 @@ RECIPES: dict[str, Recipe] = {
     "openclip-vitg14": Recipe(encoder="openclip-vitg14", train=_PAPER),
     "embedded": Recipe(
         encoder="embedded",
+        keep_start=0.5,
         cached=True,
         train=TrainConfig(
             steps=240,

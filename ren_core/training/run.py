@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ren_core.checkpoints import save_region_encoder
 from ren_core.encoders.base import PatchEncoder
@@ -67,6 +68,7 @@ def run_training(job: TrainJob, worker: Worker) -> float:
     validation = [held_out.batch(number).to(worker.device) for number in range(VALIDATION_BATCHES)]
 
     head = build_head(encoder.spec.dim, encoder.spec.grid, config).to(worker.device)
+    start = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     objective = build_objective(head, config)
     rows = train(
         objective,
@@ -79,8 +81,21 @@ def run_training(job: TrainJob, worker: Worker) -> float:
     )
     if worker.rank == 0:
         write_json(job.out / "recipe.json", job.recipe)
+        head.load_state_dict(blend(head.state_dict(), start, job.recipe.keep_start))
         save_region_encoder(job.target, head, _metadata(job, rows), dtype=torch.float16)
     return rows[-1]["seconds"] if rows else 0.0
+
+
+def blend(
+    trained: Mapping[str, Tensor], start: Mapping[str, Tensor], keep_start: float
+) -> dict[str, Tensor]:
+    """Weights between those before and those after training; 0 keeps the trained ones.
+
+    >>> one, two = torch.ones(1), 2 * torch.ones(1)
+    >>> blend({"w": one}, {"w": two}, 0.25)["w"].item()
+    1.25
+    """
+    return {name: tensor.lerp(start[name], keep_start) for name, tensor in trained.items()}
 
 
 def make_batches(

@@ -31,7 +31,6 @@ from ren_core.training.start import start_local
 from ren_core.training.trainer import Worker, build_head, train, validate
 from ren_core.training.views import ViewConfig
 
-torch.set_num_threads(1)
 CPU = Worker(torch.device("cpu"))
 SIZE, GRID, DIM = 32, 8, 16
 CONFIG = TrainConfig(
@@ -45,6 +44,11 @@ CONFIG = TrainConfig(
     validate_every=3,
     checkpoint_every=2,
 )
+
+
+@pytest.fixture(autouse=True)
+def _few_threads():
+    torch.set_num_threads(1)  # tiny matrices: a second thread only waits
 
 
 class TinyEncoder(PatchEncoder):
@@ -434,6 +438,20 @@ def test_command_line_trains_resumes_and_writes_a_head(tiny_recipe, data, tmp_pa
     assert config["training"]["train"]["loss"]["attention"] == 0.5
     assert config["final"]["step"] == 4
     assert json.loads((tmp_path / "recipe.json").read_text())["train"]["steps"] == 4
+
+
+def test_the_written_head_keeps_a_share_of_its_start(tiny_recipe, data, tmp_path, monkeypatch):
+    heads = {}
+    for share in (0.0, 0.5, 1.0):
+        monkeypatch.setitem(RECIPES, "embedded", replace(recipe("embedded"), keep_start=share))
+        out = tmp_path / str(share)
+        assert train_ren.main(_command(data, out, "--steps", "3")) == 0
+        heads[share] = load_region_encoder(out / "ren.safetensors").prompt_proj.weight
+    middle = (heads[0.0] + heads[1.0]) / 2
+    assert not torch.allclose(heads[0.0], heads[1.0], atol=1e-4)
+    assert torch.allclose(heads[0.5], middle, atol=1e-3)
+    with pytest.raises(ConfigError, match="keep_start"):
+        replace(recipe("embedded"), keep_start=1.5)
 
 
 def test_command_line_names_what_is_missing(tiny_recipe, tmp_path, capsys):

@@ -1,0 +1,106 @@
+"""Masks and tracks from REN's regions, with tiny models and a saliency map that knows red."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ren_core.geometry import box_iou
+from tests.tiny import tiny_ren
+from vq2d.masking.region import RegionConfig, RegionSegmenter, pooled_appearance
+from vq2d.masking.region_tracker import RegionTracker, RegionTrackerConfig
+
+H, W = 90, 120
+RED, GREY = (220, 30, 30), (110, 110, 110)
+
+
+def picture(box):
+    image = np.full((H, W, 3), GREY, np.uint8)
+    if box is not None:
+        x1, y1, x2, y2 = np.array(box).astype(int)
+        image[max(y1, 0) : y2, max(x1, 0) : x2] = RED
+    return image
+
+
+def red_is_salient(image):
+    return ((image[..., 0] > 150) & (image[..., 1] < 90)).astype(np.float32)
+
+
+def segmenter(saliency=red_is_salient, **settings):
+    return RegionSegmenter(tiny_ren(), saliency, RegionConfig(similarity=0.6, **settings))
+
+
+@pytest.mark.parametrize("box", [(50, 40, 66, 56), (5, 3, 85, 80), (100, 70, 120, 90)])
+def test_a_point_finds_the_outline_of_its_thing(box):
+    point = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    segment = segmenter().from_point(picture(box), point)
+    assert segment.box_xyxy.tolist() == list(box)
+    assert segment.mask.sum() == (box[2] - box[0]) * (box[3] - box[1])
+
+
+def test_without_saliency_the_patches_own_box_is_the_answer():
+    blind = segmenter(lambda image: np.zeros(image.shape[:2], np.float32))
+    box = np.array([48, 36, 72, 60], np.float32)
+    segment = blind.from_point(picture(box), (60, 48))
+    assert float(box_iou(segment.box_xyxy, box)) > 0.3
+    assert segment.score == pytest.approx(1.0)
+
+
+def test_a_box_is_trimmed_to_the_thing_in_it():
+    box = np.array([50, 40, 66, 56], np.float32)
+    loose = box + np.array([-3, -3, 3, 3], np.float32)
+    segment = segmenter().from_box(picture(box), loose)
+    assert segment.box_xyxy.tolist() == box.tolist()
+    nothing = segmenter().from_box(picture(None), loose)
+    assert float(box_iou(nothing.box_xyxy, loose)) > 0.6  # an ellipse in it
+    assert segmenter().from_box(picture(box), np.array([-9, -9, 0, 0], np.float32)) is None
+
+
+def test_appearance_is_of_the_masked_part():
+    ren = tiny_ren()
+    box = (50, 40, 66, 56)
+    image = picture(box)
+    red = image[..., 0] > 150
+    inside, outside = pooled_appearance(ren, image, red), pooled_appearance(ren, image, ~red)
+    assert float(inside.norm()) == pytest.approx(1, abs=1e-5)
+    elsewhere = pooled_appearance(
+        ren, picture((10, 10, 26, 26)), picture((10, 10, 26, 26))[..., 0] > 150
+    )
+    assert float(inside @ elsewhere) > 0.95 > float(inside @ outside)
+    assert torch.isfinite(pooled_appearance(ren, image, np.zeros((H, W), bool))).all()
+
+
+class Clip:
+    size_hw = (H, W)
+
+    def __init__(self, boxes):
+        self.boxes = boxes
+
+    def __len__(self):
+        return len(self.boxes)
+
+    def __getitem__(self, i):
+        return picture(self.boxes[i])
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+
+MOVING = [None, None, *[(10 + 6 * i, 30, 30 + 6 * i, 50) for i in range(8)], None, None]
+
+
+@pytest.mark.parametrize(("stop", "expected"), [(12, range(5, 10)), (-1, range(5, 1, -1))])
+def test_a_thing_is_followed_until_it_disappears(stop, expected):
+    tracker = RegionTracker(segmenter(), RegionTrackerConfig(lost=0.9, min_view=0.5))
+    steps = list(tracker.track(Clip(MOVING), 5, np.array(MOVING[5], np.float32), stop))
+    assert [s.frame_idx for s in steps] == list(expected)
+    for step in steps:
+        assert float(box_iou(step.box_xyxy, np.array(MOVING[step.frame_idx], np.float32))) > 0.9
+    assert steps[0].score == 1.0
+
+
+def test_tracking_stops_where_it_is_told():
+    tracker = RegionTracker(segmenter(), RegionTrackerConfig(lost=0.9, min_view=0.5))
+    steps = tracker.track(Clip(MOVING), 5, np.array(MOVING[5], np.float32), 7)
+    assert [s.frame_idx for s in steps] == [5, 6]
