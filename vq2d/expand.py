@@ -62,7 +62,10 @@ def more_query_tokens(
         frame = frames[track.start_frame + int(i)]
         if sharpness(frame) < config.sharpness:
             continue
-        vectors = object_tokens(frame, boxes[i], matcher, segmenter, query).vectors
+        found_here = object_tokens(
+            frame, boxes[i], matcher, segmenter, query, with_appearance=False
+        )
+        vectors = found_here.vectors
         similar = (vectors @ query_tokens.T).amax(dim=1) > config.similarity
         found.append(vectors[similar])
     return torch.cat(found)

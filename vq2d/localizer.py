@@ -94,7 +94,7 @@ class Localizer:
         query = object_tokens(
             question.picture, question.box_xyxy, self.matcher, self.segmenter, self.config.query
         )
-        scores, candidates = self._search(question, frames, chunks, query.vectors, query, 0)
+        scores, candidates = self._search(question, frames, chunks, query.vectors, query)
         kept = keep_good(candidates, self.config.refine)
         seed = choose(kept, self.config.track.first)
         if seed is None:
@@ -103,8 +103,11 @@ class Localizer:
         if not self.config.expand.rounds or track.end_frame >= question.search_end:
             return Localization(track, scores, tuple(candidates), seed, 1)
 
+        best = max(c.similarity for c in candidates)
         tokens = self._expanded(track, frames, query.vectors)
-        _, later = self._search(question, frames, chunks, tokens, query, track.end_frame)
+        _, later = self._search(
+            question, frames, chunks, tokens, query, start_frame=track.end_frame, best=best
+        )
         second = choose(keep_good(later, self.config.refine), "last")
         if second is not None and self._accepts(second, seed):
             track, seed = self._track(second, frames, question), second
@@ -117,7 +120,9 @@ class Localizer:
         chunks: Sequence[TokenChunk],
         tokens: Tensor,
         query: ObjectTokens,
-        start_frame: int,
+        *,
+        start_frame: int = 0,
+        best: float | None = None,
     ) -> tuple[FrameScores, list[Candidate]]:
         """Stages 2 and 3 from ``start_frame`` on."""
         scores = score_frames(chunks, tokens, start_frame, question.search_end)
@@ -134,7 +139,7 @@ class Localizer:
                 segmenter=self.segmenter,
                 config=self.config.refine,
             )
-            for candidate in find_candidates(scores, self.config.search)
+            for candidate in find_candidates(scores, self.config.search, best=best)
         ]
         return scores, [c for c in refined if c is not None]
 

@@ -33,7 +33,7 @@ class ObjectTokens:
 
     Attributes:
         vectors: (K, D) unit vectors, one per zoom.
-        appearance: (1, D') unit vector in the segmenter's own space.
+        appearance: (1, D') unit vector in the segmenter's own space; (0, D) if not asked for.
         point_xy: (2,) the point deepest inside the object, frame pixels.
     """
 
@@ -48,6 +48,8 @@ def object_tokens(
     matcher: Matcher,
     segmenter: PromptableSegmenter,
     config: QueryConfig,
+    *,
+    with_appearance: bool = True,
 ) -> ObjectTokens:
     """Vectors of the thing in a box of a frame.
 
@@ -60,6 +62,7 @@ def object_tokens(
         matcher: Gives the vectors.
         segmenter: Finds the thing's pixels.
         config: Zooms.
+        with_appearance: Also describe the thing in the segmenter's space.
 
     Raises:
         DataError: If the box does not touch the frame.
@@ -88,4 +91,5 @@ def object_tokens(
     vectors = matcher.at_points(
         [crop.cut(image) for crop in crops], [crop.points_to_crop(point)[None] for crop in crops]
     )
-    return ObjectTokens(vectors, segmenter.describe(picture, mask)[None], point)
+    appearance = segmenter.describe(picture, mask)[None] if with_appearance else vectors[:0]
+    return ObjectTokens(vectors, appearance, point)

@@ -23,12 +23,14 @@ class SearchConfig:
         query_ratio: The query's own occurrence extends over frames above this similarity.
         top_k: Most candidates kept.
         floor: Least similarity of a candidate; lowered to the best one if none reaches it.
+        keep_ratio: Least similarity, as a share of the first search's best one.
     """
 
     nms_ratio: float = 0.8
     query_ratio: float = 0.8
     top_k: int = 25
     floor: float = 0.7
+    keep_ratio: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,17 @@ def suppress_occurrence(scores: FrameScores, frame: int, threshold: float) -> Fr
     return FrameScores(scores.frame_idx, similarity, scores.points_xy)
 
 
-def find_candidates(scores: FrameScores, config: SearchConfig) -> list[Candidate]:
-    """Peaks in temporal order, after suppression of each peak's surroundings."""
+def find_candidates(
+    scores: FrameScores, config: SearchConfig, *, best: float | None = None
+) -> list[Candidate]:
+    """Peaks in temporal order, after suppression of each peak's surroundings.
+
+    Args:
+        scores: Best token of each frame.
+        config: How peaks are found.
+        best: Similarity of the best peak of an earlier search; peaks far below it are no
+            candidates, even if that leaves none.
+    """
     left = scores.similarity.copy()
     peaks: list[int] = []
     while len(left) and left.max() > 0 and len(peaks) < config.top_k:
@@ -107,7 +118,8 @@ def find_candidates(scores: FrameScores, config: SearchConfig) -> list[Candidate
         left[low:high] = 0
     if not peaks:
         return []
-    floor = min(config.floor, float(scores.similarity[peaks].max()))
+    own_best = float(scores.similarity[peaks].max())
+    floor = max(min(config.floor, own_best), config.keep_ratio * max(own_best, best or 0.0))
     return [
         Candidate(
             frame_idx=int(scores.frame_idx[i]),

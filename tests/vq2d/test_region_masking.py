@@ -23,7 +23,7 @@ def picture(box):
     return image
 
 
-def red_is_salient(image):
+def red_is_salient(image, side):
     return ((image[..., 0] > 150) & (image[..., 1] < 90)).astype(np.float32)
 
 
@@ -40,7 +40,7 @@ def test_a_point_finds_the_outline_of_its_thing(box):
 
 
 def test_without_saliency_the_patches_own_box_is_the_answer():
-    blind = segmenter(lambda image: np.zeros(image.shape[:2], np.float32))
+    blind = segmenter(lambda image, side: np.zeros(image.shape[:2], np.float32))
     box = np.array([48, 36, 72, 60], np.float32)
     segment = blind.from_point(picture(box), (60, 48))
     assert float(box_iou(segment.box_xyxy, box)) > 0.3
@@ -98,6 +98,16 @@ def test_a_thing_is_followed_until_it_disappears(stop, expected):
     for step in steps:
         assert float(box_iou(step.box_xyxy, np.array(MOVING[step.frame_idx], np.float32))) > 0.9
     assert steps[0].score == 1.0
+
+
+@pytest.mark.parametrize("stride", [2, 3])
+def test_skipped_frames_are_interpolated_and_the_end_is_exact(stride):
+    settings = RegionTrackerConfig(lost=0.9, min_view=0.5, stride=stride)
+    tracker = RegionTracker(segmenter(), settings)
+    steps = list(tracker.track(Clip(MOVING), 2, np.array(MOVING[2], np.float32), 12))
+    assert [s.frame_idx for s in steps] == list(range(2, 10))
+    for step in steps:
+        assert float(box_iou(step.box_xyxy, np.array(MOVING[step.frame_idx], np.float32))) > 0.9
 
 
 def test_tracking_stops_where_it_is_told():

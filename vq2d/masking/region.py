@@ -24,7 +24,8 @@ from vq2d.crops import Crop, square_crop
 from vq2d.masking.base import Segment
 from vq2d.types import Image
 
-SaliencyMap = Callable[[Image], NDArray[np.float32]]
+SaliencyMap = Callable[[Image, int], NDArray[np.float32]]
+"""(image (H, W, 3), side in pixels that the network shall see) → saliency (H, W) in 0..1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +39,7 @@ class RegionConfig:
         full_share: A region whose box covers this share of a window's side fills it.
         margin: The outline is drawn in the region's box plus this share of it on every side.
         saliency: Pixels above it belong to the object.
+        outline_size: Side in pixels at which the saliency network sees the crop.
         min_overlap: An outline that overlaps the region's box less (IoU) is not believed.
     """
 
@@ -46,6 +48,7 @@ class RegionConfig:
     full_share: float = 0.8
     margin: float = 0.4
     saliency: float = 0.5
+    outline_size: int = 320
     min_overlap: float = 0.1
 
 
@@ -96,11 +99,17 @@ class RegionSegmenter:
         return pooled_appearance(self.ren, image, mask)
 
     def outline(
-        self, image: Image, box_xyxy: Boxes, point_xy: tuple[float, float] | None
+        self,
+        image: Image,
+        box_xyxy: Boxes,
+        point_xy: tuple[float, float] | None,
+        *,
+        outline_size: int | None = None,
     ) -> Segment | None:
         """The salient thing in the crop around a rough box (at a point, if given).
 
-        Falls back to the rough box where the saliency map disagrees with it.
+        Falls back to the rough box where the saliency map disagrees with it. ``outline_size``
+        replaces the configured one.
         """
         H, W = image.shape[:2]
         around = clip_boxes(expand_box(box_xyxy, 1 + 2 * self.config.margin), (H, W))
@@ -109,7 +118,9 @@ class RegionSegmenter:
         if x2 - x1 < 2 or y2 - y1 < 2:
             return None
         window = Crop(int(x1), int(y1), int(x2 - x1), int(y2 - y1))
-        salient = self.saliency(np.ascontiguousarray(window.cut(image))) > self.config.saliency
+        size = outline_size or self.config.outline_size
+        picture = np.ascontiguousarray(window.cut(image))
+        salient = self.saliency(picture, size) > self.config.saliency
         rough = np.zeros_like(salient)
         a = np.clip(window.box_to_crop(box_xyxy).round().astype(int), 0, None)
         rough[a[1] : a[3], a[0] : a[2]] = True

@@ -31,6 +31,8 @@ class RegionTrackerConfig:
         inside: A patch belongs to the object from this share of votes on.
         lost: The track ends when the best patch is less similar to the object's than this.
         sure: From this similarity on the frame's patches replace those remembered last.
+        outline_size: Side in pixels at which the saliency network sees the crop.
+        stride: Frames from one look to the next; boxes between them are interpolated.
         max_growth: A box that grows or shrinks (area) by more than this factor in one frame is
             replaced by the patches' own box.
     """
@@ -42,6 +44,8 @@ class RegionTrackerConfig:
     inside: float = 0.5
     lost: float = 0.5
     sure: float = 0.65
+    outline_size: int = 224
+    stride: int = 1
     max_growth: float = 2.0
 
 
@@ -66,22 +70,28 @@ class RegionTracker:
         self, frames: FrameSource, start_frame: int, box_xyxy: Boxes, stop_frame: int
     ) -> Iterator[TrackStep]:
         """See ``VideoTracker.track``."""
-        yield TrackStep(start_frame, box_xyxy, 1.0)
         first = frames[start_frame]
         segment = self.segmenter.from_box(first, box_xyxy)
         mask = segment.mask if segment else _box_mask(box_xyxy, frames.size_hw)
         memory = [self._remember(first, mask, box_xyxy)]
-        box, step = box_xyxy, 1 if stop_frame > start_frame else -1
-        for i in range(start_frame + step, stop_frame, step):
-            found = self._find(frames[i], box, memory)
-            if found is None:
+        last = TrackStep(start_frame, box_xyxy, 1.0)
+        yield last
+        direction = 1 if stop_frame > start_frame else -1
+        stride = self.config.stride
+        while (left := (stop_frame - last.frame_idx) * direction - 1) > 0:
+            ahead = min(stride, left)
+            found = self._find(frames[last.frame_idx + direction * ahead], last.box_xyxy, memory)
+            if found is None and ahead == 1:
                 return
+            if found is None:
+                stride = 1  # it is lost somewhere in between: look frame by frame
+                continue
             segment, score, view, vectors = found
-            box = segment.box_xyxy
             if score >= self.config.sure:
-                labels = _labels(segment.mask, view, vectors)
-                memory = [memory[0], _Memory(vectors, labels)]
-            yield TrackStep(i, box, score)
+                memory = [memory[0], _Memory(vectors, _labels(segment.mask, view, vectors))]
+            step = TrackStep(last.frame_idx + direction * ahead, segment.box_xyxy, score)
+            yield from _between(last, step)
+            last = step
 
     def _find(
         self, frame: Image, last_box: Boxes, memory: list[_Memory]
@@ -104,7 +114,7 @@ class RegionTracker:
             view.left + (x + 0.5) * view.width / grid_hw[1],
             view.top + (y + 0.5) * view.height / grid_hw[0],
         )
-        segment = self.segmenter.outline(frame, rough, point)
+        segment = self.segmenter.outline(frame, rough, point, outline_size=self.config.outline_size)
         if segment is None:
             return None
         return self._plausible(segment, rough, last_box, frame), score, view, vectors
@@ -145,6 +155,16 @@ class RegionTracker:
         features = self.segmenter.ren.patch_features([picture]).features[0].float()
         unit = F.normalize(features.flatten(1).T, dim=1)
         return unit, (features.shape[1], features.shape[2])
+
+
+def _between(last: TrackStep, step: TrackStep) -> Iterator[TrackStep]:
+    """The frames after ``last`` up to ``step``, boxes interpolated linearly."""
+    count = abs(step.frame_idx - last.frame_idx)
+    direction = 1 if step.frame_idx > last.frame_idx else -1
+    for i in range(1, count):
+        box = last.box_xyxy + (step.box_xyxy - last.box_xyxy) * np.float32(i / count)
+        yield TrackStep(last.frame_idx + i * direction, box, min(last.score, step.score))
+    yield step
 
 
 def _labels(mask: Mask, view: Crop, vectors: Tensor) -> Tensor:
