@@ -67,8 +67,10 @@ PRESETS: dict[str, VQ2DConfig] = {
         tokens=TokenConfig(matching=MatchingConfig(space="ren"), frame_stride=2),
         query=QueryConfig(crop_factors=_FEW_ZOOMS),
         search=SearchConfig(query_ratio=0.6, top_k=6, floor=0.3, keep_ratio=0.75),
-        refine=RefineConfig(crop_factors=(1.5, 2.5), stay_near=1.5, floor=0.3, keep_ratio=0.85),
-        expand=ExpandConfig(similarity=0.4, sharpness=30.0, max_frames=3, accept_ratio=0.85),
+        refine=RefineConfig(
+            crop_factors=(1.5, 2.5), stay_near=1.5, redraw=False, floor=0.3, keep_ratio=0.85
+        ),
+        expand=ExpandConfig(similarity=0.4, sharpness=30.0, max_frames=2, accept_ratio=0.85),
         region_tracker=RegionTrackerConfig(stride=2),
     ),
 }

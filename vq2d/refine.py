@@ -24,6 +24,7 @@ class RefineConfig:
             stays the score.
         stay_near: Tokens further from the first box than this multiple of it do not count;
             0: all of a crop's tokens count.
+        redraw: Draw the box again at the best token of the zooms.
         final_zoom: Largest zoom of the window in which the last box is drawn.
         floor: Least refined score; lowered to the best one if none reaches it.
         keep_ratio: Least refined score, as a share of the best one.
@@ -31,6 +32,7 @@ class RefineConfig:
 
     crop_factors: tuple[float, ...] = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75)
     stay_near: float = 0.0
+    redraw: bool = True
     final_zoom: float = 2.0
     floor: float = 0.7
     keep_ratio: float = 0.0
@@ -67,6 +69,8 @@ def refine(
     score, point = _best_token(
         frame, list(crops), query_tokens, matcher, _near(first.box_xyxy, config.stay_near)
     )
+    if not config.redraw:
+        return replace(candidate, box_xyxy=first.box_xyxy, refined_score=score)
     sides = (first.box_xyxy[2:] - first.box_xyxy[:2]) * 1.5
     zoom = float(np.clip((np.array(size_hw[::-1]) / sides).min(), 1, config.final_zoom))
     window = zoom_crop(np.concatenate([point, point]).astype(np.float32), size_hw, zoom)

@@ -33,22 +33,19 @@ class RegionConfig:
     """How a region becomes a mask.
 
     Attributes:
-        zooms: Windows around a point, in shares of the frame's longer side, small to large; the
-            next one is tried when the region fills the last.
+        zooms: Windows around a point, in shares of the frame's longer side; each proposes a mask.
         similarity: Cells at least this similar to the point's belong to its region.
-        full_share: A region whose box covers this share of a window's side fills it.
         margin: The outline is drawn in the region's box plus this share of it on every side.
         saliency: Pixels above it belong to the object.
         outline_size: Side in pixels at which the saliency network sees the crop.
         min_overlap: An outline that overlaps the region's box less (IoU) is not believed.
     """
 
-    zooms: tuple[float, ...] = (0.33, 0.6, 1.0)
+    zooms: tuple[float, ...] = (0.2, 0.33, 0.6, 1.0)
     similarity: float = 0.4
-    full_share: float = 0.8
     margin: float = 0.4
     saliency: float = 0.5
-    outline_size: int = 320
+    outline_size: int = 224
     min_overlap: float = 0.1
 
 
@@ -63,17 +60,28 @@ class RegionSegmenter:
     def from_point(
         self, image: Image, point_xy: tuple[float, float], *, appearance: Tensor | None = None
     ) -> Segment | None:
-        """Segment the thing at a point; ``appearance`` is not used (there is one mask only)."""
-        del appearance
-        longer = max(image.shape[:2])
-        window, region = Crop(0, 0, 1, 1), np.zeros((1, 1), bool)
-        for share in self.config.zooms:
-            window = square_crop(point_xy, share * longer, (image.shape[0], image.shape[1]))
+        """Segment the thing at a point.
+
+        Windows of several sizes each propose a mask, from a part to the whole; the one whose
+        appearance is nearest to the asked one is taken (without one: the mask that agrees best
+        with the region of similar patches).
+        """
+        longer, size_hw = max(image.shape[:2]), (image.shape[0], image.shape[1])
+        windows = dict.fromkeys(
+            square_crop(point_xy, share * longer, size_hw) for share in self.config.zooms
+        )
+        proposals = []
+        for window in windows:
             region = self._region(window.cut(image), window.points_to_crop(np.array(point_xy)))
-            box = _cells_to_box(region, window)
-            if not self._fills(box, window):
-                break
-        return self.outline(image, _cells_to_box(region, window), point_xy)
+            segment = self.outline(image, _cells_to_box(region, window), point_xy)
+            if segment is None:
+                continue
+            if appearance is not None:
+                described = self.describe(image, segment.mask)
+                likeness = float((appearance @ described).max())
+                segment = Segment(segment.mask, segment.box_xyxy, likeness)
+            proposals.append(segment)
+        return max(proposals, key=lambda s: s.score, default=None)
 
     def from_box(self, image: Image, box_xyxy: Boxes) -> Segment | None:
         """Segment the thing that fills a box; the box itself where no outline is found."""
@@ -134,10 +142,6 @@ class RegionSegmenter:
         window.cut_mask(mask)[:] = part
         box = mask_to_box(mask)
         return None if box is None else Segment(mask, box, float((part & rough).sum() / union))
-
-    def _fills(self, box: Boxes, window: Crop) -> bool:
-        sides = (box[2:] - box[:2]) / np.array([window.width, window.height])
-        return bool(sides.max() >= self.config.full_share)
 
     def _region(self, picture: Image, point_xy: NDArray[np.float32]) -> Mask:
         """Cells (h, w) of a window connected to the point's and similar to it."""
