@@ -66,11 +66,11 @@ PRESETS: dict[str, VQ2DConfig] = {
         masking="region",
         tokens=TokenConfig(matching=MatchingConfig(space="ren"), frame_stride=2),
         query=QueryConfig(crop_factors=_FEW_ZOOMS),
-        search=SearchConfig(query_ratio=0.6, top_k=6, floor=0.3, keep_ratio=0.75),
+        search=SearchConfig(query_ratio=0.6, top_k=5, floor=0.3, keep_ratio=0.85),
         refine=RefineConfig(
-            crop_factors=(1.5, 2.5), stay_near=1.5, redraw=False, floor=0.3, keep_ratio=0.85
+            crop_factors=(1.5, 2.5), stay_near=1.5, redraw=False, floor=0.3, keep_ratio=0.93
         ),
-        expand=ExpandConfig(similarity=0.4, sharpness=30.0, max_frames=2, accept_ratio=0.85),
+        expand=ExpandConfig(similarity=0.4, sharpness=30.0, max_frames=2, accept_ratio=0.93),
         region_tracker=RegionTrackerConfig(stride=2),
     ),
 }

@@ -16,7 +16,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ren_core.geometry import Boxes, Mask, clip_boxes, expand_box, largest_component, mask_to_box
+from ren_core.geometry import (
+    Boxes,
+    Mask,
+    box_iou,
+    clip_boxes,
+    expand_box,
+    largest_component,
+    mask_to_box,
+)
 from ren_core.model import REN
 from ren_core.prompts import grid_prompts
 from ren_core.regions import mask_on_grid
@@ -41,7 +49,7 @@ class RegionConfig:
         min_overlap: An outline that overlaps the region's box less (IoU) is not believed.
     """
 
-    zooms: tuple[float, ...] = (0.2, 0.33, 0.6, 1.0)
+    zooms: tuple[float, ...] = (0.33, 0.6, 1.0)
     similarity: float = 0.4
     margin: float = 0.4
     saliency: float = 0.5
@@ -70,11 +78,11 @@ class RegionSegmenter:
         windows = dict.fromkeys(
             square_crop(point_xy, share * longer, size_hw) for share in self.config.zooms
         )
-        proposals = []
+        proposals: list[Segment] = []
         for window in windows:
             region = self._region(window.cut(image), window.points_to_crop(np.array(point_xy)))
             segment = self.outline(image, _cells_to_box(region, window), point_xy)
-            if segment is None:
+            if segment is None or any(_same(segment, other) for other in proposals):
                 continue
             if appearance is not None:
                 described = self.describe(image, segment.mask)
@@ -176,6 +184,11 @@ def pooled_appearance(ren: REN, image: Image, mask: Mask) -> Tensor:
     ).to(features)
     weight = share if bool((share > 0).any()) else torch.ones_like(share)
     return F.normalize((features * weight).sum(dim=(1, 2)), dim=0)
+
+
+def _same(a: Segment, b: Segment) -> bool:
+    """Whether two masks are one thing."""
+    return float(box_iou(a.box_xyxy, b.box_xyxy)) > 0.9
 
 
 def _component(
