@@ -23,7 +23,7 @@ from ren_core.drawing import (
 )
 from ren_core.errors import ConfigError, DataError, ShapeError
 
-ATTENTION_POINTS = 5
+ATTENTION_POINTS = 4
 SHOWN_SIDE = 640  # px: longer side of the drawn pictures
 
 
