@@ -60,7 +60,7 @@ class RegionTokens:
     @cached_property
     def aligned_tokens(self) -> Tensor:
         """(G, D) float32: means of the prompts' tokens in the space of the encoder's features."""
-        with torch.inference_mode():
+        with torch.no_grad():
             aligned = self._align(self._prompt_tokens).float()
         return aligned if self._groups is None else self._groups.pool(aligned)
 
@@ -199,7 +199,7 @@ class REN:
     ) -> tuple[Tensor, ...]:
         """REN tokens (N, D) float32 of prompts (N, 2) at model resolution, one pair per image."""
         padded = pad_sequence(list(points_yx), batch_first=True).to(self.device)
-        with torch.inference_mode(), self._autocast():
+        with torch.no_grad(), self._autocast():
             output = self.head(features.features, padded, features.spec.input_size)
         return tuple(
             tokens[: len(points)].float()
@@ -215,7 +215,7 @@ class REN:
         """
         features = self.patch_features([image])
         prompts = user_prompts(points_yx, (image.shape[1], image.shape[2]), self.image_size)
-        with torch.inference_mode(), self._autocast():
+        with torch.no_grad(), self._autocast():
             output = self.head(
                 features.features,
                 prompts.points_yx[None].to(self.device),
@@ -230,7 +230,7 @@ class REN:
         return torch.cat([squash(p[None].to(self.device), R) for p in pictures])
 
     def _patch_features(self, square: Tensor) -> PatchFeatures:
-        with torch.inference_mode(), self._autocast():
+        with torch.no_grad(), self._autocast():
             return self.encoder(square)
 
     def _autocast(self) -> torch.autocast:

@@ -115,7 +115,7 @@ class Matcher:
         return pairs
 
     def _aligned(self, tokens: Tensor) -> Tensor:
-        with torch.inference_mode():
+        with torch.no_grad():
             return self.ren.head.align(tokens).float()
 
     def _merged(
