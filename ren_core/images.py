@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ren_core.errors import ShapeError
 
 RANGE_TOLERANCE = 1e-3  # resizing may overshoot 0..1 by rounding
+
+
+def to_tensor(picture: NDArray[np.uint8]) -> Tensor:
+    """A picture (H, W, 3) as a tensor (3, H, W); a copy, since cached frames are read-only."""
+    return torch.tensor(picture).permute(2, 0, 1)
 
 
 def as_float_images(images: Tensor | Sequence[Tensor]) -> list[Tensor]:

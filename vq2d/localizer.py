@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,13 +60,10 @@ class Localization:
 def question_of(query: VisualQuery, frames: FrameSource) -> Question:
     """An annotated query, scaled from original pixels to the file's and clamped to its length."""
     crop_frame = min(query.crop_frame, len(frames) - 1)
-    H, W = frames.size_hw
-    original_h, original_w = query.original_size_hw
-    scale = np.array([W / original_w, H / original_h] * 2, np.float32)
     return Question(
         picture=frames[crop_frame],
-        box_xyxy=query.crop_box_xyxy * scale,
-        search_end=min(query.query_frame, len(frames)),
+        box_xyxy=query.crop_box_in(frames.size_hw),
+        search_end=query.search_end(len(frames)),
         crop_frame=query.crop_frame,
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from ren_core.aggregation import aggregate
 from ren_core.encoders.base import PatchFeatures
 from ren_core.errors import ConfigError
+from ren_core.images import to_tensor
 from ren_core.model import REN
 from ren_core.prompts import grid_prompts, user_prompts
 from vq2d.types import Image
@@ -67,7 +68,7 @@ class Matcher:
     def encode(self, images: Sequence[Image]) -> PatchFeatures:
         """Patch features of RGB images (H, W, 3) of any sizes, squashed to the model's square."""
         self.images_encoded += len(images)
-        return self.ren.patch_features([_as_tensor(image) for image in images])
+        return self.ren.patch_features([to_tensor(image) for image in images])
 
     def grid(self, images: Sequence[Image]) -> list[MatchingTokens]:
         """Vectors of a regular grid of prompts on each image, merged if so configured."""
@@ -141,7 +142,3 @@ def patch_at(features: PatchFeatures, image: int, points_yx: Tensor) -> Tensor:
     limit = features.features.shape[-1] - 1
     cell = cell.clamp(max=limit)
     return F.normalize(features.features[image][:, cell[:, 0], cell[:, 1]].T.float(), dim=-1)
-
-
-def _as_tensor(image: Image) -> Tensor:
-    return torch.tensor(image).permute(2, 0, 1)  # a copy: cached frames are read-only

@@ -45,7 +45,7 @@ def write_oracle_submission(
                 replace(seed, box_xyxy=box),
                 frames,
                 localizer.tracker,
-                min(task.query.query_frame, len(frames)),
+                task.query.search_end(len(frames)),
                 localizer.config.track,
             )
         tracks[task.query.key] = in_original(track, task)

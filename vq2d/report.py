@@ -110,8 +110,7 @@ def frame_truth(query: VisualQuery, size_hw: tuple[int, int]) -> ResponseTrack |
     """The true track in pixels of a video file of that size."""
     if query.response is None:
         return None
-    H, W = query.original_size_hw
-    return query.response.scaled((size_hw[1] / W, size_hw[0] / H))
+    return query.response.scaled(query.frame_scale(size_hw))
 
 
 def picture_of(
@@ -123,13 +122,10 @@ def picture_of(
     title: str,
 ) -> QueryPicture:
     """What is drawn about one answer, in frame pixels."""
-    H, W = frames.size_hw
-    original_h, original_w = query.original_size_hw
-    scale = np.array([W / original_w, H / original_h] * 2, np.float32)
     return QueryPicture(
         query=query,
         frames=frames,
-        crop_box_xyxy=query.crop_box_xyxy * scale,
+        crop_box_xyxy=query.crop_box_in(frames.size_hw),
         similarity=_per_frame(found, len(frames)),
         candidates=found.candidates,
         track=found.track,

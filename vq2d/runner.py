@@ -150,7 +150,7 @@ class Runner:
         self, todo: list[tuple[Clip, VideoFrames, list[Task]]], report: RunReport
     ) -> list[tuple[VideoFrames, list[Task], list[TokenChunk]]]:
         ready = []
-        ends = [max(question_end(t.query, frames) for t in tasks) for _, frames, tasks in todo]
+        ends = [max(t.query.search_end(len(frames)) for t in tasks) for _, frames, tasks in todo]
         with tqdm(total=sum(ends), desc="tokens", unit="frame", disable=None) as bar:
             for (_, frames, tasks), end in zip(todo, ends, strict=True):
                 try:
@@ -186,11 +186,6 @@ class Runner:
                         logger.warning("query %s: %s", task.query.key, err, exc_info=True)
                         report.failures[task.query.key] = _reason(err)
                     bar.update()
-
-
-def question_end(query: VisualQuery, frames: VideoFrames) -> int:
-    """One past the last frame that a query searches."""
-    return min(query.query_frame, len(frames))
 
 
 def _reason(err: Exception) -> str:

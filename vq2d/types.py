@@ -101,6 +101,20 @@ class VisualQuery:
     response: ResponseTrack | None = None
     object_title: str | None = None
 
+    def frame_scale(self, size_hw: tuple[int, int]) -> tuple[float, float]:
+        """Factors (x, y) from original pixels to those of a file of ``size_hw`` (height, width)."""
+        H, W = self.original_size_hw
+        return size_hw[1] / W, size_hw[0] / H
+
+    def search_end(self, num_frames: int) -> int:
+        """One past the last frame searched, in a clip of ``num_frames`` frames."""
+        return min(self.query_frame, num_frames)
+
+    def crop_box_in(self, size_hw: tuple[int, int]) -> Boxes:
+        """The query's box (4,) in pixels of a file of height and width ``size_hw``."""
+        scaled: Boxes = self.crop_box_xyxy * np.array(self.frame_scale(size_hw) * 2, np.float32)
+        return scaled
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:

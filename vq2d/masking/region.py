@@ -25,6 +25,7 @@ from ren_core.geometry import (
     largest_component,
     mask_to_box,
 )
+from ren_core.images import to_tensor
 from ren_core.model import REN
 from ren_core.prompts import grid_prompts
 from ren_core.regions import mask_on_grid
@@ -81,7 +82,7 @@ class RegionSegmenter:
         proposals: list[Segment] = []
         for window in windows:
             region = self._region(window.cut(image), window.points_to_crop(np.array(point_xy)))
-            segment = self.outline(image, _cells_to_box(region, window), point_xy)
+            segment = self.outline(image, cells_to_box(region, window), point_xy)
             if segment is None or any(_same(segment, other) for other in proposals):
                 continue
             if appearance is not None:
@@ -153,7 +154,7 @@ class RegionSegmenter:
 
     def _region(self, picture: Image, point_xy: NDArray[np.float32]) -> Mask:
         """Cells (h, w) of a window connected to the point's and similar to it."""
-        features = self.ren.patch_features([_tensor(picture)])
+        features = self.ren.patch_features([to_tensor(picture)])
         h, w = features.features.shape[-2:]
         prompts = grid_prompts(self.ren.image_size, h, "patch").points_yx
         tokens = self.ren.prompt_tokens(features, [prompts])[0]
@@ -178,7 +179,7 @@ def pooled_appearance(ren: REN, image: Image, mask: Mask) -> Tensor:
         box = np.array([0, 0, size_hw[1], size_hw[0]], np.float32)
     side = 2 * float((box[2:] - box[:2]).max())
     window = square_crop((box[:2] + box[2:]) / 2, side, size_hw)
-    features = ren.patch_features([_tensor(window.cut(image))]).features[0].float()
+    features = ren.patch_features([to_tensor(window.cut(image))]).features[0].float()
     share = torch.from_numpy(
         mask_on_grid(window.cut_mask(mask), (features.shape[1], features.shape[2]))
     ).to(features)
@@ -210,10 +211,10 @@ def _component(
     return largest
 
 
-def _cells_to_box(cells: Mask, window: Crop) -> Boxes:
+def cells_to_box(cells: Mask, window: Crop) -> Boxes:
     """Box in frame pixels of the cells (h, w) of a window."""
     box = mask_to_box(cells)
-    assert box is not None  # the point's own cell is always there
+    assert box is not None  # the cell that the region grew from is always there
     scale = np.array([window.width / cells.shape[1], window.height / cells.shape[0]] * 2)
     return window.box_to_frame((box * scale).astype(np.float32))
 
@@ -224,7 +225,3 @@ def _ellipse(box_xyxy: Boxes, size_hw: tuple[int, int]) -> Mask:
     centre = (int((x1 + x2) / 2), int((y1 + y2) / 2))
     cv2.ellipse(mask, centre, (int((x2 - x1) / 2), int((y2 - y1) / 2)), 0, 0, 360, 1, -1)
     return mask.astype(bool)
-
-
-def _tensor(picture: Image) -> Tensor:
-    return torch.tensor(picture).permute(2, 0, 1)

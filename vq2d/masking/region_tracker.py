@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ren_core.geometry import Boxes, Mask, box_iou, clip_boxes, mask_to_box
+from ren_core.geometry import Boxes, Mask, box_area, box_iou, clip_boxes
+from ren_core.images import to_tensor
 from ren_core.regions import mask_on_grid
 from vq2d.crops import Crop, square_crop
 from vq2d.masking.base import Segment, TrackStep
-from vq2d.masking.region import RegionSegmenter
+from vq2d.masking.region import RegionSegmenter, cells_to_box
 from vq2d.types import FrameSource, Image
 
 
@@ -108,7 +109,7 @@ class RegionTracker:
         inside.ravel()[best] = True
         parts = cv2.connectedComponents(inside.astype(np.uint8))[1]
         cells = parts == parts.ravel()[best]
-        rough = _grid_box(cells, view)
+        rough = cells_to_box(cells, view)
         y, x = divmod(best, grid_hw[1])
         point = (
             view.left + (x + 0.5) * view.width / grid_hw[1],
@@ -121,7 +122,7 @@ class RegionTracker:
 
     def _plausible(self, segment: Segment, rough: Boxes, last_box: Boxes, frame: Image) -> Segment:
         """The outline, or the patches' own box if the outline changed its size too suddenly."""
-        growth = _area(segment.box_xyxy) / max(_area(last_box), 1.0)
+        growth = float(box_area(segment.box_xyxy)) / max(float(box_area(last_box)), 1.0)
         limit = self.config.max_growth
         if 1 / limit <= growth <= limit or float(box_iou(segment.box_xyxy, rough)) > 0.5:
             return segment
@@ -151,7 +152,7 @@ class RegionTracker:
         return square_crop((box[:2] + box[2:]) / 2, side, size_hw)
 
     def _vectors(self, frame: Image, view: Crop) -> tuple[Tensor, tuple[int, int]]:
-        picture = torch.tensor(view.cut(frame)).permute(2, 0, 1)
+        picture = to_tensor(view.cut(frame))
         features = self.segmenter.ren.patch_features([picture]).features[0].float()
         unit = F.normalize(features.flatten(1).T, dim=1)
         return unit, (features.shape[1], features.shape[2])
@@ -174,19 +175,8 @@ def _labels(mask: Mask, view: Crop, vectors: Tensor) -> Tensor:
     return torch.from_numpy(share).flatten().to(vectors)
 
 
-def _grid_box(cells: Mask, view: Crop) -> Boxes:
-    box = mask_to_box(cells)
-    assert box is not None  # the best cell is always there
-    scale = np.array([view.width / cells.shape[1], view.height / cells.shape[0]] * 2)
-    return view.box_to_frame((box * scale).astype(np.float32))
-
-
 def _box_mask(box: Boxes, size_hw: tuple[int, int]) -> Mask:
     mask = np.zeros(size_hw, bool)
     x1, y1, x2, y2 = clip_boxes(box, size_hw).round().astype(int)
     mask[y1:y2, x1:x2] = True
     return mask
-
-
-def _area(box: Boxes) -> float:
-    return float((box[2] - box[0]) * (box[3] - box[1]))
