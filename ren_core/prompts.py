@@ -64,7 +64,7 @@ def grid_prompts(image_size: int, grid_size: int, convention: str = "border") ->
     ends = {"border": (1, image_size - 2), "patch": (half, image_size - half)}
     if convention not in ends:
         raise ConfigError(f"grid convention must be one of {sorted(ends)}, got {convention!r}")
-    low, high = ends[convention]
+    low, high = sorted(ends[convention])  # images of one or two pixels turn the ends around
     line = np.linspace(low, high, grid_size).astype(np.int64).clip(0, image_size - 1)
     points = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
     nearest = np.searchsorted((line[1:] + line[:-1]) / 2, np.arange(image_size))
