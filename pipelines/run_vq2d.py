@@ -126,11 +126,21 @@ def run(args: argparse.Namespace, command: str) -> int:
         f"\n{len(report.tasks)} queries answered, {len(report.failures)} failed; "
         f"{report.images_encoded} images encoded; {time.perf_counter() - started:.0f} s "
         f"(tokens {report.seconds['tokens']:.0f}, queries {report.seconds['queries']:.0f})"
+        f"{peak_memory()}"
     )
     print(f"submission  {submission}\npictures    {page}")
     if report.failures:
         print(f"failures    {failures}")
     return 1 if report.failures else 0
+
+
+def peak_memory() -> str:
+    """The most resident memory that this process has had, as the end of a line; Linux only."""
+    if sys.platform != "linux":
+        return ""
+    import resource  # not on Windows
+
+    return f"; {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB at most"
 
 
 def find_data(given: Path | None) -> Path:

@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sources=open_sources(args),
             out=args.out,
             target=args.save or args.out / "ren.safetensors",
+            cache=args.cache,
             workers=args.workers,
             stop_after=args.stop_after,
         )
@@ -72,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of caches, curves, states")
     parser.add_argument("--save", type=Path, help="file of the head (default: OUT/ren.safetensors)")
+    parser.add_argument("--cache", type=Path, help="encoded views, shared by runs (OUT/cache)")
     parser.add_argument("--device", default="cpu", help="torch device")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own)")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw views ahead")
@@ -99,6 +101,10 @@ def build_parser() -> argparse.ArgumentParser:
             f"--{name}", type=float, default=argparse.SUPPRESS, help="weight of this loss"
         )
     science.add_argument("--temperature", type=float, default=argparse.SUPPRESS, help="InfoNCE")
+    science.add_argument("--keep-start", type=float, help="share of the weights before training")
+    science.add_argument(
+        "--no-cross-frame", action="store_true", help="both views of a pair from one picture"
+    )
     return parser
 
 
@@ -108,7 +114,13 @@ def with_overrides(base: Recipe, args: argparse.Namespace) -> Recipe:
     loss = {f.name: typed[f.name] for f in fields(LossConfig) if f.name in typed}
     train = {f.name: typed[f.name] for f in fields(TrainConfig) if f.name in typed}
     train_config = replace(base.train, **train, loss=replace(base.train.loss, **loss))
-    return replace(base, train=train_config)
+    changed = replace(base, train=train_config)
+    if args.keep_start is not None:
+        changed = replace(changed, keep_start=args.keep_start)
+    if args.no_cross_frame:
+        uses = {kind: replace(use, cross_frame=False) for kind, use in base.sources.items()}
+        changed = replace(changed, sources=uses)
+    return changed
 
 
 def open_sources(args: argparse.Namespace) -> dict[str, RegionSource]:

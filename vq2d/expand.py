@@ -27,6 +27,8 @@ class ExpandConfig:
         sharpness: Least variance of the frame's Laplacian (grey levels squared).
         max_frames: Most tracked frames used, evenly spaced.
         accept_ratio: The second track is taken if its score exceeds this share of the first's.
+        join_gap: A second track that begins on the same spot at most this many frames after the
+            first one is the same occurrence, and joined to it; None: always a new one.
     """
 
     rounds: int = 1
@@ -35,6 +37,7 @@ class ExpandConfig:
     sharpness: float = 100.0
     max_frames: int = 16
     accept_ratio: float = 0.7
+    join_gap: int | None = None
 
 
 def sharpness(image: Image) -> float:

@@ -17,7 +17,7 @@ from vq2d.query import ObjectTokens, object_tokens
 from vq2d.refine import keep_good, refine
 from vq2d.search import FrameScores, find_candidates, score_frames, suppress_occurrence
 from vq2d.tokens import TokenChunk
-from vq2d.track import choose, track_candidate
+from vq2d.track import choose, continues, join, track_candidate
 from vq2d.types import Candidate, FrameSource, Image, ResponseTrack, VisualQuery
 
 
@@ -106,7 +106,11 @@ class Localizer:
         )
         second = choose(keep_good(later, self.config.refine), "last")
         if second is not None and self._accepts(second, seed):
-            track, seed = self._track(second, frames, question), second
+            later_track, gap = self._track(second, frames, question), self.config.expand.join_gap
+            if gap is not None and continues(track, later_track, gap):
+                track = join(track, later_track)
+            else:
+                track, seed = later_track, second
         return Localization(track, scores, (*candidates, *later), seed, 2)
 
     def _search(

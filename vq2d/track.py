@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ren_core.errors import ConfigError
-from ren_core.geometry import clip_boxes
+from ren_core.geometry import box_iou, clip_boxes
 from vq2d.masking.base import TrackStep, VideoTracker
 from vq2d.types import Candidate, FrameSource, ResponseTrack
 
@@ -73,3 +73,24 @@ def track_candidate(
     boxes = np.stack([steps[i].box_xyxy for i in order])
     score = candidate.similarity if candidate.refined_score is None else candidate.refined_score
     return ResponseTrack(order[0], clip_boxes(boxes, frames.size_hw), score)
+
+
+def continues(first: ResponseTrack, second: ResponseTrack, max_gap: int) -> bool:
+    """Whether a later track is the same occurrence, lost for a moment.
+
+    It is if at most ``max_gap`` frames lie between them and the boxes at the gap overlap.
+    """
+    if second.end_frame <= first.end_frame or second.start_frame > first.end_frame + max_gap:
+        return False
+    at = max(0, min(first.end_frame, second.end_frame - 1) - second.start_frame)
+    return float(box_iou(first.boxes_xyxy[-1], second.boxes_xyxy[at])) > 0
+
+
+def join(first: ResponseTrack, second: ResponseTrack) -> ResponseTrack:
+    """The first track, then the rest of the second; boxes between them are interpolated."""
+    tail = second.boxes_xyxy[max(0, first.end_frame - second.start_frame) :]
+    missing = max(0, second.start_frame - first.end_frame)
+    share = np.linspace(0, 1, missing + 2, dtype=np.float32)[1:-1, None]
+    between = first.boxes_xyxy[-1] * (1 - share) + tail[0] * share
+    boxes = np.concatenate([first.boxes_xyxy, between, tail])
+    return ResponseTrack(first.start_frame, boxes, max(first.score, second.score))

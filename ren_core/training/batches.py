@@ -31,13 +31,15 @@ class PairSource:
     Attributes:
         cache: The views.
         weight: Share of the pairs that come from here, relative to the other sources.
-        max_gap: In a group of several pictures (a video), the two views are of different pictures
-            at most this many apart.
+        cross_frame: In a group of several pictures (a video), the two views are of different
+            pictures; otherwise two views of the same one.
+        max_gap: Different pictures are at most this many apart.
         held_out_every: Every such group is kept for validation.
     """
 
     cache: FeatureCache
     weight: float = 1.0
+    cross_frame: bool = True
     max_gap: int = 8
     held_out_every: int = 20
 
@@ -82,10 +84,10 @@ class CachedBatches:
                 f"lower held_out_every or add pictures"
             )
         for source, pictures in zip(self.sources, groups, strict=True):
-            if source.cache.views_per_image < 2 and any(len(p) < 2 for p in pictures):
+            alone = not source.cross_frame or any(len(p) < 2 for p in pictures)
+            if source.cache.views_per_image < 2 and alone:
                 raise ConfigError(
-                    "single pictures need at least 2 views each to make a pair; raise "
-                    "views_per_image"
+                    "a pair from one picture needs at least 2 views of it; raise views_per_image"
                 )
 
     def batch(self, number: int) -> RegionBatch:
@@ -116,10 +118,10 @@ class CachedBatches:
         self, source: PairSource, pictures: list[int], rng: np.random.Generator
     ) -> list[ViewSample]:
         views = source.cache.views_per_image
-        if len(pictures) == 1:
-            a, b = rng.choice(views, 2, replace=False)
-            return [source.cache.read(pictures[0], int(v)) for v in (a, b)]
         first = int(rng.integers(len(pictures)))
+        if len(pictures) == 1 or not source.cross_frame:
+            a, b = rng.choice(views, 2, replace=False)
+            return [source.cache.read(pictures[first], int(v)) for v in (a, b)]
         near = np.arange(len(pictures))
         near = near[(near != first) & (np.abs(near - first) <= source.max_gap)]
         second = int(rng.choice(near))

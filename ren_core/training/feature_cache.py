@@ -23,7 +23,7 @@ from ren_core.training.views import View, ViewConfig, augment, plain_view
 
 logger = logging.getLogger(__name__)
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,9 +83,9 @@ def build_cache(
     *,
     out: Path,
     fingerprint: str = "",
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: torch.dtype = torch.float32,
 ) -> FeatureCache:
-    """Augment and encode every picture of a source that is not there yet.
+    """Augment and encode every picture of a source that is not there yet; stored as float16.
 
     Args:
         source: Pictures with regions.
@@ -93,7 +93,7 @@ def build_cache(
         config: What the views are.
         out: Folder of the caches.
         fingerprint: Identity of the encoder's weights.
-        dtype: Of autocast and of the stored features.
+        dtype: In which the encoder runs: other than float32, under autocast.
     """
     pictures = [f"{entry.group}/{entry.image.name}" for entry in source.entries]
     upstream = [fingerprint, str(dtype), *pictures]
@@ -144,7 +144,7 @@ def _encode_picture(
     device = next(encoder.parameters()).device
     with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         features = encoder(torch.stack(images).to(device).float() / 255).features
-    tensors["features"] = features.to(dtype).cpu().contiguous()
+    tensors["features"] = features.half().cpu().contiguous()
     tensors["labels"] = torch.stack(label_maps)
     return tensors
 

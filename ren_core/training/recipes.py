@@ -18,11 +18,14 @@ class SourceUse:
         weight: Share of the pairs, relative to the other sources that are given.
         views_per_image: Fixed views of every picture, where views are cached.
         take_every: Use every such picture only.
+        cross_frame: In a group of several pictures (a video) the two views of a pair are two of
+            its pictures; otherwise two views of one picture.
     """
 
     weight: float = 1.0
     views_per_image: int = 2
     take_every: int = 1
+    cross_frame: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +38,7 @@ class Recipe:
         keep_start: Share, 0..1, of the weights before training in the weights that are written: the
             mean of both ends of a short training keeps what the start could do.
         cached: Views are fixed and their features cached; otherwise drawn anew in every step.
+        views_seed: Of the fixed views, so that trainings with other seeds share one cache.
         sources: Per kind of source; kinds that are not named here are used with the defaults.
     """
 
@@ -42,6 +46,7 @@ class Recipe:
     train: TrainConfig
     keep_start: float = 0.0
     cached: bool = False
+    views_seed: int = 42
     sources: Mapping[str, SourceUse] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,7 +73,7 @@ RECIPES: dict[str, Recipe] = {
         keep_start=0.5,
         cached=True,
         train=TrainConfig(
-            steps=240,
+            steps=160,
             warmup=20,
             learning_rate=3e-4,
             pairs=8,
@@ -81,7 +86,7 @@ RECIPES: dict[str, Recipe] = {
         sources={
             "bsds": SourceUse(weight=0.45),
             "yolo": SourceUse(weight=0.15),
-            "scenes": SourceUse(weight=0.4, views_per_image=1, take_every=2),
+            "scenes": SourceUse(weight=0.4, take_every=2),
         },
     ),
 }

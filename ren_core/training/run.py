@@ -42,8 +42,9 @@ class TrainJob:
     Attributes:
         recipe: What to train and how.
         sources: Region sources by kind.
-        out: Folder of caches, checkpoints and curves.
+        out: Folder of checkpoints and curves.
         target: File of the head.
+        cache: Folder of encoded views, which several trainings may share; None: in ``out``.
         workers: Processes that draw views ahead; not for cached views.
         stop_after: End early after so many steps in all.
     """
@@ -52,6 +53,7 @@ class TrainJob:
     sources: Mapping[str, RegionSource]
     out: Path
     target: Path
+    cache: Path | None = None
     workers: int = 0
     stop_after: int | None = None
 
@@ -144,18 +146,23 @@ def _cached_source(
         encoder=job.recipe.encoder,
         views=views,
         views_per_image=use.views_per_image,
-        seed=job.recipe.train.seed,
+        seed=job.recipe.views_seed,
     )
     embedded = job.recipe.encoder == "embedded"
     cache = build_cache(
         subset(job.sources[kind], use.take_every),
         encoder,
         config,
-        out=job.out / "cache",
+        out=job.cache or job.out / "cache",
         fingerprint=file_fingerprint(whitening_asset()) if embedded else "",
-        dtype=torch.float16,
+        dtype=DTYPES[job.recipe.train.precision],
     )
-    return PairSource(cache=cache, weight=use.weight, held_out_every=HELD_OUT_EVERY)
+    return PairSource(
+        cache=cache,
+        weight=use.weight,
+        cross_frame=use.cross_frame,
+        held_out_every=HELD_OUT_EVERY,
+    )
 
 
 def _metadata(job: TrainJob, rows: list[Row]) -> dict[str, object]:

@@ -141,10 +141,11 @@ def test_plain_first_view_and_half_precision(data, tmp_path):
     picture = _pictures(data).read(0).image
     image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     expected = TinyEncoder()(image).features[0]
-    assert torch.allclose(cache.read(0, 0).features, expected, atol=0.1)
+    assert torch.allclose(cache.read(0, 0).features.float(), expected, atol=0.1)
     config = CacheConfig(source="x", encoder="tiny", views=ViewConfig(size=SIZE))
     half = build_cache(_pictures(data), TinyEncoder(), config, out=tmp_path, dtype=torch.bfloat16)
-    assert half.read(0, 0).features.dtype == torch.bfloat16
+    assert half.directory != cache.directory
+    assert half.read(0, 0).features.dtype == torch.float16
     with pytest.raises(ConfigError, match="views_per_image"):
         CacheConfig(source="x", encoder="tiny", views=ViewConfig(size=SIZE), views_per_image=0)
 
@@ -171,6 +172,9 @@ def test_pairs_of_a_video_are_two_frames(data, tmp_path):
     batch = CachedBatches([source], 1, CONFIG.sampling, 0).batch(0)
     assert not torch.equal(batch.features[0], batch.features[1])
     assert set(batch.region_ids[0].tolist()) & set(batch.region_ids[1].tolist()) - {-1}
+    same_frame = replace(source, cross_frame=False)
+    with pytest.raises(ConfigError, match="at least 2 views"):
+        CachedBatches([same_frame], 1, CONFIG.sampling, 0)
     lonely = PairSource(cache=_cache(data, tmp_path / "one", views=1), held_out_every=6)
     with pytest.raises(ConfigError, match="at least 2 views"):
         CachedBatches([lonely], 1, CONFIG.sampling, 0)

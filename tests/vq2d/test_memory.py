@@ -1,0 +1,62 @@
+"""Resident memory of the main job against the length of a clip, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+from tests.synthetic import write_video
+from tests.vq2d.test_runner import RED, clip_json, frame, query_set
+
+ROOT = Path(__file__).resolve().parents[2]
+SCALE = 5  # frames of 480 x 320 pixels: 450 kB each, so that keeping them would show
+PERIOD = 30
+
+MAIN = """
+import resource, sys
+from pathlib import Path
+from tests.vq2d.test_runner import run
+root = Path(sys.argv[1])
+report = run(root, root / "cache", root / "out")
+assert not report.failures, report.failures
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def clip_of(folder: Path, periods: int) -> Path:
+    """One clip of equal scenes, with a query at its end."""
+    length = PERIOD * periods
+    query = query_set(RED, 4, 28, (15, 21))
+    query["query_frame"] = length - 2
+    clip = clip_json("long", {"1": query})
+    clip["clip_end_frame"], clip["clip_end_sec"] = 6 * length, length / 5
+    document = {
+        "version": "1.0.5",
+        "date": "220517",
+        "description": "VQ",
+        "manifest": "",
+        "videos": [{"video_uid": "video", "split": "val", "clips": [clip]}],
+    }
+    (folder / "v2/annotations").mkdir(parents=True)
+    (folder / "v2/annotations/vq_val.json").write_text(json.dumps(document))
+    (folder / "v2/clips").mkdir()
+    size = (96 * SCALE, 64 * SCALE)
+    shown = [cv2.resize(frame(i), size, interpolation=cv2.INTER_NEAREST) for i in range(PERIOD)]
+    write_video(folder / "v2/clips/long.mp4", shown * periods)
+    return folder
+
+
+def peak_mib(folder: Path) -> int:
+    command = [sys.executable, "-c", MAIN, str(folder)]
+    return int(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_a_clip_ten_times_as_long_needs_no_more_memory(tmp_path):
+    short, long = (peak_mib(clip_of(tmp_path / str(n), n)) for n in (2, 20))
+    assert long < short + 48  # 540 more frames are 237 MiB, their tokens 6 MiB
