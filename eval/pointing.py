@@ -5,56 +5,97 @@ With recoloured twins of the object in the same scene this asks for the instance
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
-from eval.describe import Describe, Image, QueryKind, describe_crops, query_token
+from eval.describe import (
+    Describe,
+    Described,
+    Image,
+    Measure,
+    QueryKind,
+    describe_crops,
+    query_tokens,
+)
 from ren_core.geometry import Boxes, Mask
 
 
 @dataclass(frozen=True, slots=True)
 class PointingCase:
-    """A query object (image, half-open box) and frames with its true box."""
+    """A query object (image, half-open box), frames with its true box, and frames without it."""
 
     name: str
     query_image: Image
     query_box_xyxy: Boxes
     frames: tuple[tuple[Image, Boxes], ...]
+    absent: tuple[Image, ...] = ()
+
+    def query_mask(self) -> Mask:
+        """(H, W), true on the object's box in the query image."""
+        return box_mask(self.query_box_xyxy, self.query_image.shape[:2])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointingRow:
-    """Figures of one query.
+    """Figures of one query by one measure.
 
     Attributes:
+        row: Name of the tokens.
+        query: What the query was made of.
         name: The case's name.
         hits: Share of frames whose best token lies in the true box.
         margin: Best similarity inside the box minus the best outside it, averaged over frames.
     """
 
+    row: str
+    query: QueryKind
     name: str
     hits: float
     margin: float
 
 
 def evaluate_pointing(
-    cases: Iterable[PointingCase], describe: Describe, kind: QueryKind
+    cases: Iterable[PointingCase],
+    describe: Describe,
+    measures: Sequence[Measure],
+    *,
+    describe_query: Describe | None = None,
 ) -> Iterator[PointingRow]:
-    """Point at each query's object in its true frames, seen whole and as four quarters."""
+    """Point at each query's object in its true frames, seen whole and as four quarters.
+
+    Args:
+        cases: Queries.
+        describe: Tokens of frames.
+        measures: What is compared.
+        describe_query: Tokens of query images, if other ones.
+    """
     for case in cases:
-        mask = box_mask(case.query_box_xyxy, case.query_image.shape[:2])
-        token = query_token(describe(case.query_image), mask, kind)
-        margins = []
+        described = (describe_query or describe)(case.query_image)
+        tokens = query_tokens(described, case.query_mask(), measures)
+        margins: list[list[float]] = [[] for _ in measures]
         for image, box in case.frames:
-            described = describe_crops(image, describe)
-            similarity = described.similarity(token)
-            inside = described.values_of(box_mask(box, image.shape[:2])).astype(bool)
-            best_in = similarity[inside].max() if inside.any() else -1.0
-            margins.append(best_in - (similarity[~inside].max() if (~inside).any() else -1.0))
-        hits = float(np.mean(np.array(margins) > 0))
-        yield PointingRow(name=case.name, hits=hits, margin=float(np.mean(margins)))
+            found, true = describe_crops(image, describe), box_mask(box, image.shape[:2])
+            for measure, token, own in zip(measures, tokens, margins, strict=True):
+                own.append(margin(found[measure.row], token, true))
+        for measure, own in zip(measures, margins, strict=True):
+            yield PointingRow(
+                row=measure.row,
+                query=measure.query,
+                name=case.name,
+                hits=float(np.mean(np.array(own) > 0)),
+                margin=float(np.mean(own)),
+            )
+
+
+def margin(described: Described, token: Tensor, mask: Mask) -> float:
+    """Best similarity to a query token (D,) on a mask (H, W) minus the best off it."""
+    (similarity,) = described.similarity(token[None])
+    inside = described.values_of(mask).astype(bool)
+    best_in = similarity[inside].max() if inside.any() else -1.0
+    return float(best_in - (similarity[~inside].max() if (~inside).any() else -1.0))
 
 
 def box_mask(box_xyxy: Boxes, size_hw: tuple[int, ...]) -> Mask:

@@ -37,6 +37,17 @@ def r_precision(scores: Scores, relevant: Truth) -> float:
     return float(relevant[np.argsort(-scores, kind="stable")[:R]].mean())
 
 
+def precision_at(scores: Scores, relevant: Truth, k: int) -> float:
+    """Hits among the first ``k``, always divided by ``k``; NaN if nothing is relevant.
+
+    >>> precision_at(np.array([0.9, 0.5, -0.1]), np.array([True, False, True]), 4)
+    0.5
+    """
+    if not relevant.any():
+        return float("nan")
+    return float(relevant[np.argsort(-scores, kind="stable")[:k]].sum() / k)
+
+
 def roc_auc(scores: Scores, relevant: Truth) -> float:
     """Chance that a relevant item scores above another one, ties half; NaN if a class is empty.
 

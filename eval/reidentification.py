@@ -1,20 +1,24 @@
 """Re-identification: is the object of an early frame found again in its video, and only there?
 
 Frames of all videos are ranked by their best token. Any source of tokens that can be written as
-one callable, ``eval.describe.Describe``, takes part.
+one callable, ``eval.describe.Describe``, takes part. Each frame is described once, and scored
+against every query while its tokens are there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
-from eval.describe import Describe, Described, Image, QueryKind, query_token
+from eval.describe import Describe, Image, Measure, QueryKind, query_tokens
 from eval.ranking import average_precision, r_precision, roc_auc
 from ren_core.errors import DataError
 from ren_core.geometry import Mask
@@ -36,18 +40,18 @@ class ReidConfig:
     Attributes:
         gallery_step: Every so many frames of each video stand in the gallery.
         query_frames: Positions of the query frames in each video.
-        query: ``pooled``: mean of the unit tokens on the object; ``centre``: the deepest one.
     """
 
     gallery_step: int = 5
     query_frames: tuple[int, ...] = (2, 4, 8)
-    query: QueryKind = "pooled"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueryRow:
     """Figures of one query; ``pointing`` is the share of true frames with the best token on it."""
 
+    row: str
+    query: QueryKind
     video: str
     frame: int
     frame_ap: float
@@ -57,13 +61,32 @@ class QueryRow:
 
 
 @dataclass(frozen=True, slots=True)
-class GalleryFrame:
-    """A described frame of the gallery and the object's mask in it."""
+class Place:
+    """A frame of a video, by its position."""
 
-    video: str
+    video: Video
     position: int
-    described: Described
-    mask: Mask
+
+    def image(self) -> Image:
+        """RGB (H, W, 3)."""
+        return read_image(self.video.frames[self.position])
+
+    def mask(self) -> Mask:
+        """(H, W), true on the object."""
+        return read_mask(self.video.masks[self.position])
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Queries against gallery frames, for one measure.
+
+    Attributes:
+        best: (Q, G) similarity of each frame's best token to each query.
+        on_object: (Q, G) whether that token lies on the frame's own object.
+    """
+
+    best: NDArray[np.float32]
+    on_object: NDArray[np.bool_]
 
 
 def read_videos(root: Path) -> list[Video]:
@@ -102,52 +125,99 @@ def _read(file: Path, mode: int) -> Image:
     return pixels.astype(np.uint8)
 
 
-def build_gallery(videos: Sequence[Video], describe: Describe, step: int) -> list[GalleryFrame]:
-    """Describe every ``step``-th frame of every video."""
-    return [
-        GalleryFrame(
-            video.name, i, describe(read_image(video.frames[i])), read_mask(video.masks[i])
-        )
-        for video in videos
-        for i in range(0, len(video.frames), step)
-    ]
+def query_places(videos: Sequence[Video], config: ReidConfig) -> list[Place]:
+    """Query frames that show their object."""
+    places = [Place(v, p) for v in videos for p in config.query_frames if p < len(v.frames)]
+    return [place for place in places if place.mask().any()]
+
+
+def gallery_places(videos: Sequence[Video], config: ReidConfig) -> list[Place]:
+    """Every ``gallery_step``-th frame of every video."""
+    return [Place(v, p) for v in videos for p in range(0, len(v.frames), config.gallery_step)]
 
 
 def evaluate_retrieval(
-    videos: Sequence[Video], describe: Describe, config: ReidConfig
-) -> Iterator[QueryRow]:
-    """One row per query frame; a query's own frame never stands in its gallery."""
-    gallery = build_gallery(videos, describe, config.gallery_step)
-    for video in videos:
-        for position in (p for p in config.query_frames if p < len(video.frames)):
-            mask = read_mask(video.masks[position])
-            if not mask.any():
-                continue
-            token = query_token(describe(read_image(video.frames[position])), mask, config.query)
-            others = [g for g in gallery if (g.video, g.position) != (video.name, position)]
-            yield score_query(token, video.name, position, others)
+    videos: Sequence[Video],
+    describe: Describe,
+    config: ReidConfig,
+    measures: Sequence[Measure],
+    *,
+    describe_query: Describe | None = None,
+) -> list[QueryRow]:
+    """One row per measure and query.
+
+    Args:
+        videos: Each shows one object that no other one shows.
+        describe: Tokens of gallery frames.
+        config: The protocol.
+        measures: What is compared.
+        describe_query: Tokens of query frames, if other ones.
+    """
+    queries, gallery = query_places(videos, config), gallery_places(videos, config)
+    tokens = describe_queries(queries, describe_query or describe, measures)
+    scored = score_gallery(tokens, gallery, describe)
+    rows = []
+    for measure, scores in scored.items():
+        for number, query in enumerate(queries):
+            used, same = frames_for(query, gallery)
+            best, truth = scores.best[number, used].astype(np.float64), same[used]
+            on_object = scores.on_object[number, used & same]
+            rows.append(
+                QueryRow(
+                    row=measure.row,
+                    query=measure.query,
+                    video=query.video.name,
+                    frame=query.position,
+                    frame_ap=average_precision(best, truth),
+                    r_precision=r_precision(best, truth),
+                    auc=roc_auc(best, truth),
+                    pointing=float(on_object.mean()) if on_object.size else float("nan"),
+                )
+            )
+    return rows
 
 
-def score_query(
-    token: Tensor, video: str, position: int, gallery: Sequence[GalleryFrame]
-) -> QueryRow:
-    """Rank a gallery by its best tokens; frames of the video whose mask is empty are left out."""
-    scores, relevant, on_object = [], [], []
-    for frame in gallery:
-        present = frame.video == video
-        if present and not frame.mask.any():
-            continue
-        similarity = frame.described.similarity(token)
-        scores.append(similarity.max())
-        relevant.append(present)
-        if present:
-            on_object.append(frame.described.values_of(frame.mask)[similarity.argmax()])
-    ranked, truth = np.array(scores), np.array(relevant, bool)
-    return QueryRow(
-        video=video,
-        frame=position,
-        frame_ap=average_precision(ranked, truth),
-        r_precision=r_precision(ranked, truth),
-        auc=roc_auc(ranked, truth),
-        pointing=float(np.mean(on_object)) if on_object else float("nan"),
-    )
+def frames_for(
+    query: Place, gallery: Sequence[Place]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which gallery frames (G,) a query is ranked against, and which (G,) are of its own video.
+
+    Its own frame is left out, and frames of its video that do not show the object.
+    """
+    same = np.array([place.video.name == query.video.name for place in gallery], bool)
+    own = np.array([place == query for place in gallery], bool)
+    shown = np.array([not s or p.mask().any() for s, p in zip(same, gallery, strict=True)], bool)
+    return ~own & shown, same
+
+
+def describe_queries(
+    queries: Sequence[Place], describe: Describe, measures: Sequence[Measure]
+) -> dict[Measure, Tensor]:
+    """Query tokens (Q, D) of every measure."""
+    tokens: dict[Measure, list[Tensor]] = {measure: [] for measure in measures}
+    for place in tqdm(queries, desc="queries", disable=None):
+        found = query_tokens(describe(place.image()), place.mask(), measures)
+        for measure, token in zip(measures, found, strict=True):
+            tokens[measure].append(token)
+    return {measure: torch.stack(found) for measure, found in tokens.items() if found}
+
+
+def score_gallery(
+    tokens: Mapping[Measure, Tensor], gallery: Sequence[Place], describe: Describe
+) -> dict[Measure, Scored]:
+    """The best token of every gallery frame for every query token (Q, D) of each measure."""
+    scored = {
+        measure: Scored(
+            np.zeros((len(queries), len(gallery)), np.float32),
+            np.zeros((len(queries), len(gallery)), bool),
+        )
+        for measure, queries in tokens.items()
+    }
+    for g, place in enumerate(tqdm(gallery, desc="gallery", disable=None)):
+        descriptions, mask = describe(place.image()), place.mask()
+        for measure, queries in tokens.items():
+            described = descriptions[measure.row]
+            similarity = described.similarity(queries)
+            scored[measure].best[:, g] = similarity.max(1)
+            scored[measure].on_object[:, g] = described.values_of(mask)[similarity.argmax(1)]
+    return scored

@@ -15,9 +15,10 @@ import torch
 from pipelines import evaluate_vq2d
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.stages import write_json
-from vq2d.annotations import annotation_path, load_annotations
+from vq2d.annotations import Annotations, annotation_path, load_annotations
 from vq2d.assembly import build_localizer
 from vq2d.masking.sam2_model import find_checkpoint
+from vq2d.oracle import write_oracle_submission
 from vq2d.presets import PRESETS, preset
 from vq2d.report import draw_all, write_failures, write_submission, write_traces
 from vq2d.runner import Runner
@@ -113,15 +114,16 @@ def run(args: argparse.Namespace, command: str) -> int:
         annotations, report, out, root=root, preset=name, command=command, videos=not args.no_videos
     )
 
-    scoring = [
-        "--predictions",
-        str(submission),
-        "--annotations",
-        str(annotations.path),
-        "--json",
-        str(out / "figures.json"),
-    ]
-    evaluate_vq2d.main([*scoring, *(["--trace", str(traces)] if traces else [])])
+    evaluate_vq2d.main(
+        [
+            *scoring(submission, annotations, out / "figures.json"),
+            *(["--trace", str(traces)] if traces else []),
+        ]
+    )
+    if args.true_seeds:
+        print("\nwith the true box at the found frame:")
+        oracle = write_oracle_submission(annotations, report, localizer, root=root, out=out)
+        evaluate_vq2d.main(scoring(oracle, annotations, out / "figures-true-seeds.json"))
     print(
         f"\n{len(report.tasks)} queries answered, {len(report.failures)} failed; "
         f"{report.images_encoded} images encoded; {time.perf_counter() - started:.0f} s "
@@ -132,6 +134,12 @@ def run(args: argparse.Namespace, command: str) -> int:
     if report.failures:
         print(f"failures    {failures}")
     return 1 if report.failures else 0
+
+
+def scoring(predictions: Path, annotations: Annotations, figures: Path) -> list[str]:
+    """The arguments of the evaluation."""
+    files = {"--predictions": predictions, "--annotations": annotations.path, "--json": figures}
+    return [str(part) for pair in files.items() for part in pair]
 
 
 def peak_memory() -> str:

@@ -89,8 +89,8 @@ def build_parser() -> argparse.ArgumentParser:
     science = parser.add_argument_group("overrides of the recipe")
     for name, kind in (("steps", int), ("warmup", int), ("pairs", int), ("accumulation", int)):
         science.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help="count")
-    for name in ("learning-rate", "dropout"):
-        science.add_argument(f"--{name}", type=float, default=argparse.SUPPRESS, help="0..1")
+    for name in ("learning-rate", "dropout", "sharpness"):
+        science.add_argument(f"--{name}", type=float, default=argparse.SUPPRESS, help="number")
     science.add_argument("--seed", type=int, default=argparse.SUPPRESS, help="of everything")
     science.add_argument("--validate-every", type=int, default=argparse.SUPPRESS, help="steps")
     science.add_argument("--checkpoint-every", type=int, default=argparse.SUPPRESS, help="steps")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -18,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ren_core import weights
 from ren_core.aggregation import Aggregation, aggregate, attach_dropped
 from ren_core.checkpoints import load_region_encoder, read_config
-from ren_core.encoders.base import PatchEncoder, PatchFeatures, squash
+from ren_core.encoders.base import PatchEncoder, PatchFeatures, fingerprint, squash
 from ren_core.encoders.catalog import build_encoder
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.images import as_float_images
@@ -147,11 +146,7 @@ class REN:
     @cached_property
     def fingerprint(self) -> str:
         """Identity of encoder and head: hash of a sample of every parameter, and the input size."""
-        hasher = hashlib.sha256(str(self.image_size).encode())
-        for name, tensor in [*self.encoder.state_dict().items(), *self.head.state_dict().items()]:
-            sample = tensor.flatten()[:: max(1, tensor.numel() // 64)].float().cpu()
-            hasher.update(name.encode() + sample.numpy().tobytes())
-        return hasher.hexdigest()[:16]
+        return fingerprint([self.encoder, self.head], self.image_size)
 
     def encode(
         self,

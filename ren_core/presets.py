@@ -53,6 +53,10 @@ class RENConfig:
 PRESETS: dict[str, RENConfig] = {
     "dino-vitb8": RENConfig(encoder="dino-vitb8", head="ren-dino-vitb8", grid_size=48),
     "dinov2-vitl14": RENConfig(encoder="dinov2-vitl14", head="ren-dinov2-vitl14", grid_size=37),
+    # regions for another encoder's features (paper 3.3): fewer prompts, merged generously
+    "dino-vitb8-regions": RENConfig(
+        encoder="dino-vitb8", head="ren-dino-vitb8", grid_size=24, merge_similarity=0.8
+    ),
     "openclip-vitg14": RENConfig(
         encoder="openclip-vitg14",
         head="ren-openclip-vitg14",

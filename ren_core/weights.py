@@ -92,6 +92,12 @@ _ENCODERS = (
         "MIT",
     ),
 )
+_SIGLIP2_FILE, _SIGLIP2_LICENCE = "open_clip_model.safetensors", "Apache-2.0"
+_SIGLIP2 = (
+    _hub("siglip2-giant-opt-384", "timm/ViT-gopt-16-SigLIP2-384", _SIGLIP2_FILE, _SIGLIP2_LICENCE),
+    _hub("siglip2-base-384", "timm/ViT-B-16-SigLIP2-384", _SIGLIP2_FILE, _SIGLIP2_LICENCE),
+    _hub("siglip2-tokenizer", "timm/ViT-gopt-16-SigLIP2-384", "tokenizer.json", _SIGLIP2_LICENCE),
+)
 
 _HEAD_FILE, _HEAD_LICENCE = "checkpoint.pth", "not stated (code: MIT)"
 _HEADS = (
@@ -112,6 +118,7 @@ FILES: dict[str, WeightFile] = {
     for file in (
         *_FROM_WHEELS,
         *_ENCODERS,
+        *_SIGLIP2,
         *_HEADS,
         *(_sam2(size) for size in ("tiny", "small", "base_plus", "large")),
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -120,10 +123,13 @@ class PatchEncoder(nn.Module, ABC):
         Returns:
             Features (B, D, grid, grid) of the images squashed to a square.
         """
+        return PatchFeatures(self.encode(self.prepare(images)), self.spec)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """What ``encode`` takes: images (B, 3, H, W) as for ``forward``, squashed, normalised."""
         parameter = next(self.parameters())
         squashed = squash(images.to(parameter.device), self.spec.input_size)
-        features = self.encode(normalise(squashed, self.spec).to(parameter.dtype))
-        return PatchFeatures(features, self.spec)
+        return normalise(squashed, self.spec).to(parameter.dtype)
 
     def freeze(self) -> None:
         """Switch gradients off for good; subclasses call it at the end of their construction."""
@@ -134,6 +140,35 @@ class PatchEncoder(nn.Module, ABC):
         """Stay in evaluation mode, whatever the module around this encoder does."""
         super().train(False)
         return self
+
+
+def check_region_masks(masks: Tensor, batch: int, patches: int) -> None:
+    """Refuse masks that are not (batch, R, patches) bool, or hold an empty region.
+
+    Attention over nothing gives finite but meaningless numbers, so it must not happen silently.
+
+    Raises:
+        ShapeError: In these cases.
+    """
+    if masks.ndim != 3 or masks.shape[::2] != (batch, patches) or masks.dtype != torch.bool:
+        raise ShapeError(
+            f"region masks must be ({batch}, R, {patches}) bool, got {tuple(masks.shape)} "
+            f"{masks.dtype}"
+        )
+    if not bool(masks.any(dim=2).all()):
+        raise ShapeError("a region mask is empty; drop the region or give it a patch")
+
+
+def fingerprint(networks: Iterable[nn.Module], settings: object) -> str:
+    """Identity of networks: hash of a sample of every parameter and buffer, and of ``settings``."""
+    hasher = hashlib.sha256(str(settings).encode())
+    # not state_dict(): it leaves out buffers that are not saved, such as an encoder's whitening
+    for name, tensor in chain.from_iterable(
+        chain(n.named_parameters(), n.named_buffers()) for n in networks
+    ):
+        sample = tensor.detach().flatten()[:: max(1, tensor.numel() // 64)].float().cpu()
+        hasher.update(name.encode() + sample.numpy().tobytes())
+    return hasher.hexdigest()[:16]
 
 
 def resample_positions(table: Tensor, grid: int, *, prefix: int = 1, offset: float = 0.0) -> Tensor:

@@ -177,9 +177,12 @@ class EmbeddedEncoder(PatchEncoder):
 
     def encode(self, images: Tensor) -> Tensor:
         """Features (B, D, grid, grid) of length sqrt(D); parts as long as their weights."""
+        return self.whiten(self.sources(images))
+
+    def whiten(self, raws: Mapping[Source, Tensor]) -> Tensor:
+        """Features (B, D, grid, grid) of the raw layers (B, C, grid, grid) of each source."""
         parts = []
-        raws = self.sources(images).values()
-        for i, (raw, weight) in enumerate(zip(raws, self.weights, strict=True)):
+        for i, (raw, weight) in enumerate(zip(raws.values(), self.weights, strict=True)):
             mean, projection = getattr(self, f"mean{i}"), getattr(self, f"projection{i}")
             white = (raw.movedim(1, -1) - mean) @ projection  # (B, grid, grid, d)
             parts.append(F.normalize(white, dim=-1) * weight)

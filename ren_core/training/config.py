@@ -63,6 +63,7 @@ class TrainConfig:
         num_heads: Attention heads.
         num_layers: Blocks.
         start: ``"random"``, or ``"local"``: tokens begin as the patches around their prompts.
+        sharpness: Of the local start: higher looks at fewer patches around the prompt.
         queries: ``"points"``, or ``"learned"`` for the ablation without point prompts.
         sampling: Prompts of a view.
         loss: What is minimised.
@@ -83,6 +84,7 @@ class TrainConfig:
     num_heads: int = 8
     num_layers: int = 4
     start: str = "random"
+    sharpness: float = 3.0
     queries: str = "points"
     sampling: PromptSampling = field(default_factory=PromptSampling)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -102,8 +104,9 @@ class TrainConfig:
                 f"pairs, accumulation, validate_every and checkpoint_every must be at least 1, "
                 f"got {counts}"
             )
-        if self.learning_rate <= 0 or self.max_grad_norm <= 0 or not 0 <= self.dropout < 1:
+        positive = (self.learning_rate, self.max_grad_norm, self.sharpness)
+        if min(positive) <= 0 or not 0 <= self.dropout < 1:
             raise ConfigError(
-                f"need a positive learning_rate and max_grad_norm and dropout in [0, 1), got "
-                f"{self.learning_rate}, {self.max_grad_norm}, {self.dropout}"
+                f"need positive learning_rate, max_grad_norm and sharpness and dropout in [0, 1), "
+                f"got {positive} and {self.dropout}"
             )

@@ -14,6 +14,8 @@ from ren_core.errors import ConfigError, ShapeError
 from ren_core.training.rle_store import Rle
 from ren_core.training.sources import Image
 
+FEATURE_STRIDES = (4, 8, 16)  # px per cell of the feature maps that the mask decoder reads
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sam2MaskConfig:
@@ -60,6 +62,9 @@ class Sam2Masks:
         self._generator: Any = SAM2AutomaticMaskGenerator(
             network, output_mode="coco_rle", **dataclasses.asdict(config)
         )
+        predictor = self._generator.predictor
+        sides = [int(predictor.model.image_size) // stride for stride in FEATURE_STRIDES]
+        predictor._bb_feat_sizes = [(side, side) for side in sides]  # else those of 1024 px
 
     def __call__(self, image: Image) -> list[Rle]:
         """Masks of an image (H, W, 3) uint8 RGB, largest predicted quality first; may be empty.
@@ -73,3 +78,8 @@ class Sam2Masks:
             found: list[dict[str, Any]] = self._generator.generate(image)
         found.sort(key=lambda mask: -float(mask["predicted_iou"]))
         return [mask["segmentation"] for mask in found]
+
+    def encode_image(self, image: Image) -> None:
+        """Only the part of a call that does not depend on prompts: the image encoder."""
+        self._generator.predictor.set_image(image)
+        self._generator.predictor.reset_predictor()

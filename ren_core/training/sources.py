@@ -188,19 +188,23 @@ class CocoSource:
 
     def read(self, index: int, variant: int = 0) -> RegionImage:
         """Read one picture and its instances."""
-        from pycocotools import mask as coco_mask
-
         image = read_image(self.entries[index].image)
         H, W = image.shape[:2]
-        masks = []
-        for annotation in self.annotations[index]:
-            shape = annotation["segmentation"]
-            if isinstance(shape, list):
-                shape = coco_mask.merge(coco_mask.frPyObjects(shape, H, W))
-            elif isinstance(shape["counts"], list):
-                shape = coco_mask.frPyObjects(shape, H, W)
-            masks.append(coco_mask.decode(shape).astype(bool))
+        masks = [decode_coco(a["segmentation"], (H, W)) for a in self.annotations[index]]
         return RegionImage(image, stack_masks(masks, (H, W)), np.arange(len(masks)))
+
+
+def decode_coco(segmentation: Any, size_hw: tuple[int, int]) -> Masks:  # noqa: ANN401 - JSON
+    """Mask (H, W) of a COCO segmentation: polygons, or run lengths as numbers or as text."""
+    from pycocotools import mask as coco_mask
+
+    shape = segmentation
+    if isinstance(shape, list):
+        shape = coco_mask.merge(coco_mask.frPyObjects(shape, *size_hw))
+    elif isinstance(shape["counts"], list):
+        shape = coco_mask.frPyObjects(shape, *size_hw)
+    mask: Masks = coco_mask.decode(shape).astype(bool)
+    return mask
 
 
 def coco_source(images: Path, annotation_file: Path) -> CocoSource:

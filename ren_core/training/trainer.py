@@ -50,7 +50,7 @@ def build_head(dim: int, grid: int, config: TrainConfig) -> RegionEncoder:
     torch.manual_seed(config.seed)
     head = RegionEncoder(dim, config.num_heads, config.num_layers, dropout=config.dropout)
     if config.start == "local":
-        start_local(head, grid)
+        start_local(head, grid, sharpness=config.sharpness)
     # the last block's values are the patches themselves: its projection never gets a gradient
     head_blocks(head)[-1].cross_attn.v_proj.requires_grad_(False)
     return head

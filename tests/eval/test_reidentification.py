@@ -6,13 +6,20 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from eval.describe import Described, describe_crops, grid_centres, patch_describer, query_token
+from eval.describe import Described, Measure, describe_crops, grid_centres, query_token
 from eval.pointing import PointingCase, box_mask, evaluate_pointing
 from eval.ranking import average_precision, r_precision, roc_auc
-from eval.reidentification import ReidConfig, Video, evaluate_retrieval, read_videos
-from ren_core.encoders.catalog import build_encoder
-from ren_core.errors import DataError
+from eval.reidentification import (
+    Place,
+    ReidConfig,
+    Video,
+    evaluate_retrieval,
+    frames_for,
+    read_videos,
+)
+from ren_core.errors import ConfigError, DataError
 
+POOLED, CENTRE = Measure("colour", "pooled"), Measure("colour", "centre")
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
@@ -25,6 +32,10 @@ def colour_tokens(image):
     y, x = np.mgrid[0 : cells.shape[0], 0 : cells.shape[1]]
     points = np.stack([y.ravel(), x.ravel()], 1).astype(np.float32) * 8 + 4
     return Described(tokens, points)
+
+
+def colours(image):
+    return {"colour": colour_tokens(image)}
 
 
 def picture(*squares, size=(64, 96)):
@@ -55,15 +66,12 @@ def videos(tmp_path):
     return read_videos(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["pooled", "centre"])
-def test_clear_colours_are_found_everywhere(videos, kind):
-    config = ReidConfig(gallery_step=1, query_frames=(1, 3, 99), query=kind)
-    rows = list(evaluate_retrieval(videos, colour_tokens, config))
-    assert [(r.video, r.frame) for r in rows] == [
-        ("green", 1),
-        ("green", 3),
-        ("red", 1),
-        ("red", 3),
+def test_clear_colours_are_found_everywhere(videos):
+    config = ReidConfig(gallery_step=1, query_frames=(1, 3, 99))
+    rows = evaluate_retrieval(videos, colours, config, [POOLED, CENTRE])
+    queries = [("green", 1), ("green", 3), ("red", 1), ("red", 3)]
+    assert [(r.query, r.video, r.frame) for r in rows] == [
+        (kind, *query) for kind in ("pooled", "centre") for query in queries
     ]
     for row in rows:
         assert (row.frame_ap, row.r_precision, row.auc, row.pointing) == (1, 1, 1, 1)
@@ -72,9 +80,11 @@ def test_clear_colours_are_found_everywhere(videos, kind):
 def test_tokens_that_say_nothing_score_by_chance(videos):
     def blind(image):
         described = colour_tokens(image)
-        return Described(torch.ones_like(described.tokens), described.points_yx)
+        return {"colour": Described(torch.ones_like(described.tokens), described.points_yx)}
 
-    rows = list(evaluate_retrieval(videos, blind, ReidConfig(gallery_step=1, query_frames=(0,))))
+    config = ReidConfig(gallery_step=1, query_frames=(0,))
+    rows = evaluate_retrieval(videos, blind, config, [POOLED])
+    assert len(rows) == 2
     assert all(row.auc == 0.5 for row in rows)
     assert all(row.frame_ap < 0.6 for row in rows)
 
@@ -84,10 +94,34 @@ def test_gallery_step_thins_the_gallery(videos):
 
     def counting(image):
         seen.append(image)
-        return colour_tokens(image)
+        return colours(image)
 
-    list(evaluate_retrieval(videos, counting, ReidConfig(gallery_step=3, query_frames=(1,))))
-    assert len(seen) == 4 + 2  # frames 0 and 3 of both videos, and the queries
+    config = ReidConfig(gallery_step=3, query_frames=(1,))
+    evaluate_retrieval(videos, counting, config, [POOLED, CENTRE])
+    assert len(seen) == 4 + 2  # frames 0 and 3 of both videos, and the queries; once for both
+
+
+def test_own_frame_and_frames_without_the_object_are_not_in_the_gallery(videos):
+    red = next(v for v in videos if v.name == "red")  # its sixth frame has an empty mask
+    used, same = frames_for(Place(red, 0), [Place(v, i) for v in videos for i in (0, 5)])
+    assert [v.name for v in videos] == ["green", "red"]
+    assert used.tolist() == [True, True, False, False]
+    assert same.tolist() == [False, False, True, True]
+
+
+def test_queries_may_be_made_of_other_tokens(videos):
+    def negative(image):
+        described = colour_tokens(image)
+        return {"colour": Described(-described.tokens, described.points_yx)}
+
+    config = ReidConfig(gallery_step=1, query_frames=(1,))
+    rows = evaluate_retrieval(videos, colours, config, [CENTRE], describe_query=negative)
+    assert all(row.pointing == 0 for row in rows)
+
+
+def test_without_queries_there_are_no_rows(videos):
+    config = ReidConfig(query_frames=(99,))
+    assert evaluate_retrieval(videos, colours, config, [POOLED]) == []
 
 
 def test_folder_must_hold_matching_frames_and_masks(tmp_path, videos):
@@ -97,8 +131,8 @@ def test_folder_must_hold_matching_frames_and_masks(tmp_path, videos):
     with pytest.raises(DataError, match="--data"):
         read_videos(tmp_path / "nothing")
     gone = Video("gone", (tmp_path / "no.jpg",), (tmp_path / "no.png",))
-    with pytest.raises(DataError, match=r"no\.jpg is missing"):
-        list(evaluate_retrieval([gone], colour_tokens, ReidConfig()))
+    with pytest.raises(DataError, match=r"no\.png is missing"):
+        evaluate_retrieval([gone], colours, ReidConfig(query_frames=(0,)), [POOLED])
 
 
 def case(frame, box, query=None):
@@ -110,10 +144,23 @@ def case(frame, box, query=None):
 def test_pointing_tells_the_object_from_its_twin():
     frame = picture((RED, 8, 64), (BLUE, 40, 16))
     right, wrong = case(frame, (64, 8, 80, 24)), case(frame, (16, 40, 32, 56))
-    found = list(evaluate_pointing([right, wrong], colour_tokens, "pooled"))
-    assert [row.hits for row in found] == [1.0, 0.0]
-    assert found[0].margin > 0.1
-    assert found[1].margin < -0.1
+    found = list(evaluate_pointing([right, wrong], colours, [POOLED, CENTRE]))
+    assert [row.query for row in found] == ["pooled", "centre"] * 2
+    assert [row.hits for row in found] == [1, 1, 0, 0]
+    assert all(row.margin > 0.1 for row in found[:2])
+    assert all(row.margin < -0.1 for row in found[2:])
+
+
+def test_mask_query_weights_patches_by_what_the_object_covers():
+    tokens = torch.tensor([[2.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 5]])
+    described = Described(tokens, grid_centres(2, (4, 4)), cells=2)
+    mask = np.zeros((4, 4), bool)
+    mask[:2, 1:3] = True  # half of both upper cells
+    mask[2, 2] = True  # a quarter of the last one
+    expected = torch.tensor([0.5, 0.5, 0.25]) / 1.25
+    assert torch.allclose(query_token(described, mask, "mask"), expected)
+    with pytest.raises(ConfigError, match="needs patches"):
+        query_token(colour_tokens(picture()), np.ones((64, 96), bool), "mask")
 
 
 def test_small_object_takes_the_nearest_token():
@@ -127,7 +174,7 @@ def test_small_object_takes_the_nearest_token():
 
 def test_quarters_are_placed_in_the_frame():
     frame = picture((RED, 40, 64))
-    described = describe_crops(frame, colour_tokens)
+    described = describe_crops(frame, colours)["colour"]
     assert len(described.tokens) == 96 + 4 * 24
     red = described.tokens[:, 0] > 250
     assert (described.points_yx[red.numpy()] >= [40, 64]).all()
@@ -142,18 +189,6 @@ def test_boxes_outside_the_frame_still_mark_a_pixel():
 
 def test_grid_centres_by_hand():
     assert grid_centres(2, (4, 8)).tolist() == [[1, 2], [1, 6], [3, 2], [3, 6]]
-
-
-def test_encoder_patches_are_described():
-    encoder = build_encoder(
-        "dinov2-vits14",
-        pretrained=False,
-        input_size=28,
-        options={"depth": 1, "embed_dim": 48, "num_heads": 3},
-    )
-    described = patch_describer(encoder)(np.zeros((40, 80, 3), np.uint8))
-    assert described.tokens.shape == (4, 48)
-    assert described.points_yx.tolist() == [[10, 20], [10, 60], [30, 20], [30, 60]]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -119,8 +119,12 @@ def test_run_vq2d_and_again(root, tmp_path, capsys):
         assert (tmp_path / "out" / name).stat().st_size > 0
     assert "red &lt;box&gt;" in (tmp_path / "out/index.html").read_text()
 
-    assert run_vq2d.main([*arguments, "--no-videos"]) == 0
-    assert "; 0 images encoded" in capsys.readouterr().out
+    assert run_vq2d.main([*arguments, "--no-videos", "--true-seeds"]) == 0
+    printed = capsys.readouterr().out
+    assert "; 0 images encoded" in printed
+    assert "with the true box at the found frame" in printed
+    with_truth = json.loads((tmp_path / "out/figures-true-seeds.json").read_text())
+    assert with_truth != json.loads((tmp_path / "out/figures.json").read_text())
     assert (tmp_path / "out/submission.json").read_bytes() == submission
 
 

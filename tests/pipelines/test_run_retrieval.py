@@ -1,0 +1,77 @@
+"""The retrieval command on a tiny dataset in COCO's layout."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from pipelines import run_retrieval
+from ren_core.model import REN
+from tests.eval.test_retrieval import write_coco
+from tests.tiny import tiny_ren
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    write_coco(tmp_path / "coco", "train2017", {i: (1 + i % 3,) for i in range(1, 10)})
+    scenes = {i: ((1 + i % 3), 1 + (i + 1) % 3) for i in range(21, 26)}
+    write_coco(tmp_path / "coco", "val2017", scenes)
+
+    def from_pretrained(name, device, **overrides):
+        return tiny_ren(**overrides)
+
+    monkeypatch.setattr(REN, "from_pretrained", from_pretrained)
+    out = ["--data", str(tmp_path / "coco"), "--out", str(tmp_path / "run"), "--min-area", "50"]
+    return [*out, "--per-class", "2", "--top-k", "2", "--points", "16", "--no-aggregate"]
+
+
+def test_figures_manifest_and_picture(command, tmp_path, capsys):
+    assert run_retrieval.main([*command, "--pictures", "2", "--seed", "4"]) == 0
+    out = capsys.readouterr().out
+    assert "6 queries of 3 classes, 5 database images; ceiling of mRP@2 1.000" in out
+    result = json.loads((tmp_path / "run/retrieval.json").read_text())
+    assert result["ren"]["aggregate"] is False
+    assert result["queries"]["seed"] == 4
+    assert set(result["classes"]["ren"]) == {"red", "blue", "green"}
+    assert len(result["rows"]["ren"]) == 6
+    assert result["figures"]["patches"]["ap"] > result["figures"]["patches"]["share"]
+    manifest = json.loads((tmp_path / "run/manifest.json").read_text())
+    assert len(manifest["queries"]) == 6
+    sheet = cv2.imread(str(tmp_path / "run/retrieval.jpg"))
+    assert sheet.shape[0] > 4 * 176
+    assert np.ptp(sheet) > 100
+
+
+def test_a_manifest_and_faiss_give_the_same_figures(command, tmp_path, capsys):
+    pytest.importorskip("faiss")
+    assert run_retrieval.main([*command, "--seed", "1"]) == 0
+    first = json.loads((tmp_path / "run/retrieval.json").read_text())
+    kept = tmp_path / "kept.json"
+    (tmp_path / "run/manifest.json").rename(kept)
+    options = ["--manifest", str(kept), "--search", "faiss", "--seed", "1", "--batch-size", "2"]
+    assert run_retrieval.main([*command, *options, "--pictures", "0"]) == 0
+    second = json.loads((tmp_path / "run/retrieval.json").read_text())
+    assert second["figures"] == first["figures"]
+    assert json.loads((tmp_path / "run/manifest.json").read_text()) == json.loads(kept.read_text())
+
+
+def test_other_settings(command, tmp_path, capsys):
+    options = ["--limit", "2", "--grid-size", "3", "--prompting", "slic", "--aggregate"]
+    assert run_retrieval.main([*command, *options, "--pictures", "0"]) == 0
+    assert "2 database images" in capsys.readouterr().out
+    result = json.loads((tmp_path / "run/retrieval.json").read_text())
+    assert (result["ren"]["prompting"], result["ren"]["grid_size"]) == ("slic", 3)
+    assert not (tmp_path / "run/retrieval.jpg").exists()
+
+
+def test_errors_are_sentences(command, tmp_path, capsys):
+    assert run_retrieval.main(["--data", str(tmp_path)]) == 1
+    assert "official layout" in capsys.readouterr().err
+    assert run_retrieval.main([*command, "--min-area", "9999"]) == 1
+    assert "lower --min-area" in capsys.readouterr().err
+    assert run_retrieval.main([*command, "--manifest", str(tmp_path / "none.json")]) == 1
+    assert "leave --manifest out" in capsys.readouterr().err
+    assert run_retrieval.main([*command, "--top-k", "0"]) == 2
+    assert run_retrieval.main([*command, "--per-class", "0"]) == 2
+    assert "per_class >= 1" in capsys.readouterr().err
