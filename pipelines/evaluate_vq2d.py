@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ren_core.errors import DataError
-from ren_core.stages import atomic_path, to_plain, write_json
+from ren_core.stages import atomic_path, write_figures
 from vq2d.breakdown import FOUND, Group, Trace, breakdown, count_losses, lost_at, read_traces
 from vq2d.documents import Document, has_truth, load_document, valid_query_sets
 from vq2d.metrics import METRICS, QueryResult, compute, per_query
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             print("The annotation file has no valid query, so there is nothing to score.")
     if args.json is not None:
-        write_json(args.json, without_nan(report | {"seconds": time.monotonic() - started}))
+        write_figures(args.json, report | {"seconds": time.monotonic() - started})
     return 0 if is_valid else 1
 
 
@@ -142,18 +142,6 @@ def print_losses(rows: Sequence[QueryResult], traces: Mapping[str, Trace]) -> di
     for reason, count in reasons.most_common():
         print(f"  lost, with the reason {reason!r}: {count}")
     return {"losses": losses, "reasons": dict(reasons)}
-
-
-def without_nan(value: Any) -> Any:  # noqa: ANN401 - JSON-like values of any depth
-    """JSON types with null for what is not a finite number."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_nan(item) for item in value]
-    plain = to_plain(value)
-    return without_nan(plain) if plain is not value and isinstance(plain, dict | list) else plain
 
 
 if __name__ == "__main__":

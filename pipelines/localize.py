@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
-from pipelines.run_vq2d import default_preset
-from ren_core.errors import ConfigError, DataError, ShapeError
-from vq2d.assembly import build_localizer
+from pipelines.vq2d_models import add_model_options, chosen_localizer, run_command
+from ren_core.errors import ConfigError
 from vq2d.own_video import FPS, Asked, ask_by_moment, ask_by_picture, localize_in
-from vq2d.presets import PRESETS, preset
 from vq2d.query_picture import clock
 from vq2d.report import picture_of
 from vq2d.report_page import ReportEntry, write_index
@@ -37,22 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--box", metavar="X,Y,W,H", help="where it is then, in pixels (with --at)")
     parser.add_argument("--until", type=float, metavar="SECONDS", help="search up to here (end)")
     parser.add_argument("--out", type=Path, help="folder of the results (runs/localize-VIDEO)")
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=Path("runs/cache"),
-        help="folder of tokens, reused by further questions (runs/cache)",
-    )
-    parser.add_argument("--preset", choices=sorted(PRESETS), help="configuration (as run_vq2d)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="changes",
-        help="change one value of the preset; repeatable",
-    )
-    parser.add_argument("--device", help="torch device (cuda where there is one, else cpu)")
+    add_model_options(parser)
     return parser
 
 
@@ -62,24 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if (args.at is None) != (args.box is None):
         parser.error("--at and --box belong together")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    command = shlex.join(
-        ["python", "pipelines/localize.py", *(sys.argv[1:] if argv is None else argv)]
-    )
-    try:
-        return run(args, command)
-    except (ConfigError, DataError, ShapeError) as err:
-        print(f"localize: {err}", file=sys.stderr)
-        return 1
+    return run_command("localize", argv, args, run)
 
 
 def run(args: argparse.Namespace, command: str) -> int:
     """Do what the command line asks; the exit code."""
     frames = open_video(args.video, FPS)
     asked = ask(args, frames)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    name = args.preset or default_preset(device)
-    localizer = build_localizer(preset(name, args.changes), device=device)
+    name, localizer = chosen_localizer(args)
     with tqdm(total=asked.question.search_end, desc="tokens", unit="frame", disable=None) as bar:
         found = localize_in(
             frames, asked.question, localizer, cache=args.cache, on_frames=bar.update

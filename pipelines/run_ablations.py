@@ -25,10 +25,9 @@ from eval.ablations import (
     token_count_methods,
 )
 from eval.segmentation import evaluate, train
-from pipelines.evaluate_vq2d import without_nan
 from pipelines.run_segmentation import add_job_arguments, load_model, open_job
 from ren_core.errors import ConfigError, DataError, ShapeError
-from ren_core.stages import to_plain, write_json
+from ren_core.stages import write_figures
 
 THRESHOLDS = (0.875, 0.9, 0.925, 0.95, 0.975, 0.98, 0.985, 0.99, 0.995)
 
@@ -70,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "torch": torch.__version__,
         "seconds": time.monotonic() - started,
     }
-    write_json(args.out / "ablations.json", without_nan(to_plain(result)))
+    write_figures(args.out / "ablations.json", result)
     print(args.out)
     return 0
 

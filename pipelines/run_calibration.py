@@ -26,7 +26,7 @@ from eval.presence import threshold_curve
 from eval.reidentification import read_videos
 from eval.rows import describer
 from pipelines.pointing_cases import pointing_cases
-from pipelines.run_reid import CLIP_SETS, RETRIEVAL, defined, table
+from pipelines.run_reid import CLIP_SETS, RETRIEVAL, table
 from pipelines.token_rows import (
     add_model_options,
     chosen_encoder,
@@ -37,7 +37,7 @@ from pipelines.token_rows import (
 )
 from ren_core.encoders.base import PatchEncoder
 from ren_core.errors import ConfigError, DataError, StaleStageError
-from ren_core.stages import to_plain, write_json
+from ren_core.stages import write_figures
 
 FLOORS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7)
 REMEMBERED = 96
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     draw_calibration(args.out / "calibration.png", found, rows[-1], in_use)
     settings = {name: str(value) for name, value in vars(args).items()}
     result = {"spec": encoder.spec, "settings": settings, "config": config, "sets": found}
-    write_json(args.out / "calibration.json", defined(to_plain(result)))
+    write_figures(args.out / "calibration.json", result)
     return 0
 
 

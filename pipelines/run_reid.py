@@ -32,7 +32,7 @@ from pipelines.token_rows import (
 )
 from ren_core.encoders.base import PatchEncoder
 from ren_core.errors import ConfigError, DataError, StaleStageError
-from ren_core.stages import to_plain, write_json
+from ren_core.stages import write_figures
 
 Line = dict[str, Any]
 RETRIEVAL, CLIP_SETS = "davis_dev", ("synvq_dev", "realvq_dev")
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table(result["figures"]))
     print(f"encoder: {result['seconds_per_image']:.3f} processor seconds per image")
     if args.out is not None:
-        write_json(args.out, defined(to_plain(result)))
+        write_figures(args.out, result)
     return 0
 
 
@@ -164,15 +164,6 @@ def table(lines: Sequence[Line]) -> str:
         width = max(map(len, column))
         columns.append([c.ljust(width) if number < 2 else c.rjust(width) for c in column])
     return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
-
-
-def defined(value: Any) -> Any:  # noqa: ANN401 - JSON-like values of any depth
-    """The same value with null where a figure is undefined (NaN)."""
-    if isinstance(value, dict):
-        return {name: defined(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [defined(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def seconds_per_image(encoder: PatchEncoder, repeats: int = 5) -> float:

@@ -30,10 +30,9 @@ from eval.retrieval import (
 )
 from eval.retrieval_pictures import draw_retrievals, spread
 from eval.retrieval_tokens import SOURCES, database_tokens, query_tokens, rank, stacked_queries
-from pipelines.run_reid import defined
 from ren_core.errors import ConfigError, DataError, ShapeError, StaleStageError
 from ren_core.model import REN
-from ren_core.stages import to_plain, write_json
+from ren_core.stages import write_figures, write_json
 
 QUERIES, DATABASE = "train2017", "val2017"
 
@@ -90,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
         "settings": settings,
         "seconds": round(time.perf_counter() - start, 1),
     }
-    write_json(args.out / "retrieval.json", defined(to_plain(result)))
+    write_figures(args.out / "retrieval.json", result)
     answered = [i for i, row in enumerate(rows[SOURCES[0]]) if row.positives]
     positions = spread(answered, args.pictures)
     if positions:

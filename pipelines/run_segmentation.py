@@ -33,10 +33,9 @@ from eval.segmentation_report import (
     method_table,
     summaries,
 )
-from pipelines.evaluate_vq2d import without_nan
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.model import REN
-from ren_core.stages import to_plain, write_json
+from ren_core.stages import write_figures
 
 KINDS = ("patches-grid", "patches-slic", "ren-grid", "ren-slic")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -202,7 +201,7 @@ def write_results(
         "torch": torch.__version__,
         "seconds": seconds,
     }
-    write_json(args.out / "results.json", without_nan(to_plain(result)))
+    write_figures(args.out / "results.json", result)
 
 
 if __name__ == "__main__":

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shlex
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from pipelines import evaluate_vq2d
-from ren_core.errors import ConfigError, DataError, ShapeError
+from pipelines.vq2d_models import add_model_options, chosen_localizer, run_command
 from ren_core.stages import write_json
 from vq2d.annotations import Annotations, annotation_path, load_annotations
-from vq2d.assembly import build_localizer
-from vq2d.masking.sam2_model import find_checkpoint
 from vq2d.oracle import write_oracle_submission
-from vq2d.presets import PRESETS, preset
 from vq2d.report import draw_all, write_failures, write_submission, write_traces
 from vq2d.runner import Runner
 
@@ -40,33 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         f"{', '.join(DATA_PLACES)}; else the embedded sample)",
     )
     parser.add_argument("--out", type=Path, help="folder of the results (runs/vq2d-...)")
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=Path("runs/cache"),
-        help="folder of tokens and answers, shared by runs (runs/cache)",
-    )
-    parser.add_argument(
-        "--preset",
-        choices=sorted(PRESETS),
-        help="configuration (paper with a GPU and a SAM 2 checkpoint, else embedded)",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="changes",
-        help="change one value of the preset, such as search.top_k=10; repeatable",
-    )
     parser.add_argument("--limit", type=int, help="answer the first N queries only")
-    parser.add_argument("--device", help="torch device (cuda where there is one, else cpu)")
-    parser.add_argument(
-        "--dtype",
-        default="float32",
-        choices=("float32", "bfloat16", "float16"),
-        help="what the models are autocast to (float32)",
-    )
     parser.add_argument("--overwrite", action="store_true", help="answer again what has an answer")
     parser.add_argument("--no-videos", action="store_true", help="draw summaries only")
     parser.add_argument(
@@ -74,36 +42,28 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also score with the true box at the found frame: what segmentation loses",
     )
+    add_model_options(parser)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the stages; 0 done, 1 something failed, 2 usage."""
     args = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    command = shlex.join(
-        ["python", "pipelines/run_vq2d.py", *(sys.argv[1:] if argv is None else argv)]
-    )
-    try:
-        return run(args, command)
-    except (ConfigError, DataError, ShapeError) as err:
-        print(f"run_vq2d: {err}", file=sys.stderr)
-        return 1
+    return run_command("run_vq2d", argv, args, run)
 
 
 def run(args: argparse.Namespace, command: str) -> int:
     """Do what the command line asks; the exit code."""
     started = time.perf_counter()
     root = find_data(args.data)
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    name = args.preset or default_preset(device)
-    config = preset(name, args.changes)
-    out = args.out or Path("runs") / f"vq2d-{root.name}-{args.split}-{name}"
     annotations = load_annotations(annotation_path(root, args.split))
     for problem in annotations.problems:
         logger.warning("%s", problem)
-    localizer = build_localizer(config, device=device, dtype=getattr(torch, args.dtype))
-    write_json(out / "config.json", {"command": command, "preset": name, "config": config})
+    name, localizer = chosen_localizer(args)
+    out = args.out or Path("runs") / f"vq2d-{root.name}-{args.split}-{name}"
+    write_json(
+        out / "config.json", {"command": command, "preset": name, "config": localizer.config}
+    )
 
     runner = Runner(annotations, root, localizer, cache=args.cache)
     report = runner.run(limit=args.limit, overwrite=args.overwrite)
@@ -161,20 +121,6 @@ def find_data(given: Path | None) -> Path:
             return folder
     print("No Ego4D folder was given or found: this run uses the embedded sample (data/sample).")
     return SAMPLE
-
-
-def default_preset(device: str) -> str:
-    """``paper`` where a GPU and a SAM 2 checkpoint are at hand, else ``embedded``; says so."""
-    reason = "no GPU"
-    if device != "cpu":
-        try:
-            find_checkpoint(PRESETS["paper"].sam2)
-        except DataError:
-            reason = "no SAM 2 checkpoint"
-        else:
-            return "paper"
-    print(f"preset embedded ({reason}): the small encoder and REN's own regions; see README")
-    return "embedded"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -89,6 +90,22 @@ def write_json(target: Path, value: object) -> None:
     """Write JSON atomically: one-space indent, keys in the given order, final newline."""
     with atomic_path(target) as tmp:
         tmp.write_text(json.dumps(to_plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def write_figures(target: Path, value: object) -> None:
+    """Write JSON as ``write_json`` does, with null for figures that are undefined (NaN, inf)."""
+    write_json(target, without_nan(to_plain(value)))
+
+
+def without_nan(value: Any) -> Any:  # noqa: ANN401 - JSON-like values of any depth
+    """JSON types with None for what is not a finite number."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return value
 
 
 def file_fingerprint(path: Path) -> str:
