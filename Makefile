@@ -37,16 +37,43 @@ test: lint weights
 	$(BIN)/python -m pytest -m "not gpu and not slow"
 
 # Figures of the README that take longer than a test; needs ../shared/data and quiet cores.
+# Every step goes on where it was, so that a broken evidence run can be repeated.
 DATA ?= ../shared/data
-evidence: weights
-	$(BIN)/python pipelines/run_compute.py --out runs/evidence/compute.json
-	$(BIN)/python pipelines/run_reid.py --data $(DATA) --sets davis_dev synvq_dev \
-		--out runs/evidence/reid.json
-	for set in realvq_dev synvq_dev; do \
-		$(BIN)/python pipelines/run_vq2d.py --data $(DATA)/$$set --preset embedded --true-seeds \
-			--out runs/evidence/$$set || exit 1; \
-	done
+E := runs/evidence
+VQ2D := $(BIN)/python pipelines/run_vq2d.py --preset embedded --no-videos --cache $(E)/cache
+.PHONY: evidence-vq2d evidence-tokens evidence-jobs evidence-cost
+evidence: evidence-cost evidence-vq2d evidence-tokens evidence-jobs
 	$(BIN)/python -m pytest -m slow
+
+evidence-cost: weights
+	$(BIN)/python pipelines/run_compute.py --out $(E)/compute.json
+	$(BIN)/python pipelines/run_compute.py --compare ren sam2.1_hiera_l --threads 2 \
+		--repeats 1 --seconds-limit 300 --out $(E)/compare.json
+
+evidence-vq2d: weights
+	for set in realvq_dev synvq_dev; do \
+		$(VQ2D) --data $(DATA)/$$set --true-seeds --out $(E)/$$set && \
+		$(VQ2D) --data $(DATA)/$$set --set tokens.matching.space=patch --out $(E)/$$set-patch && \
+		$(VQ2D) --data $(DATA)/$$set --set "refine.crop_factors=()" --out $(E)/$$set-unrefined && \
+		$(VQ2D) --data $(DATA)/$$set --set expand.rounds=0 --out $(E)/$$set-once && \
+		$(VQ2D) --data $(DATA)/$$set --set track.first=highest --out $(E)/$$set-highest || exit 1; \
+	done
+
+evidence-tokens: weights
+	$(BIN)/python pipelines/run_reid.py --data $(DATA) --features $(E)/features \
+		--sets davis_dev synvq_dev --out $(E)/reid.json
+	$(BIN)/python pipelines/run_calibration.py --data $(DATA) --features $(E)/features \
+		--sets davis_dev --out $(E)/calibration
+
+evidence-jobs: weights
+	$(BIN)/python pipelines/run_ablations.py --dataset camvid --data $(DATA)/train/camvid \
+		--limit 48 --thresholds .9 .925 .95 .96 .97 --cache $(E)/cache --out $(E)/ablations
+	for seed in 0 1 2; do \
+		$(BIN)/python tools/coco128.py --source $(DATA)/train/coco128_seg --out $(E)/coco$$seed \
+			--seed $$seed && \
+		$(BIN)/python pipelines/run_retrieval.py --data $(E)/coco$$seed --seed $$seed \
+			--per-class 5 --top-k 5 --out $(E)/retrieval$$seed || exit 1; \
+	done
 
 clean:
 	rm -rf .mypy_cache .pytest_cache .ruff_cache build *.egg-info

@@ -353,6 +353,20 @@ def test_local_start_pools_the_patches_around_the_prompt():
     assert not head.training
 
 
+def test_a_sharper_local_start_looks_at_fewer_patches():
+    features = F.normalize(torch.randn(1, 64, 16, 16), dim=1) * 8
+    point = torch.tensor([[[112, 112]]])
+    looked_at = []
+    for sharpness in (2.0, 3.0):
+        config = replace(CONFIG, num_heads=4, num_layers=2, start="local", sharpness=sharpness)
+        head = build_head(64, 16, config).eval()
+        with torch.no_grad():
+            output = head(features, point, 224, with_attention=True)
+        shares = output.attention_logits[-1].softmax(dim=-1)
+        looked_at.append(float(shares.square().sum(dim=-1).reciprocal().mean()))
+    assert 1 < looked_at[1] < looked_at[0] < 256
+
+
 def test_attention_supervision_moves_attention_into_the_regions(batches, tmp_path):
     loss = LossConfig(contrast=0, feature=0, attention=1)
     config = replace(CONFIG, steps=60, learning_rate=1e-2, dropout=0.0, loss=loss)
@@ -397,6 +411,7 @@ def test_matching_accuracy_of_nothing_is_nan():
         {"start": "near"},
         {"queries": "none"},
         {"learning_rate": 0},
+        {"sharpness": 0.0},
         {"dropout": 1.0},
     ],
 )
