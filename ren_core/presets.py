@@ -64,7 +64,7 @@ PRESETS: dict[str, RENConfig] = {
         merge_similarity=0.875,
         aggregate=False,
     ),
-    "embedded": RENConfig(encoder="embedded", head="embedded", grid_size=32, merge_similarity=0.95),
+    "embedded": RENConfig(encoder="embedded", head="embedded", grid_size=32, merge_similarity=0.92),
 }
 
 OFFICIAL_BY_WIDTH = {768: "dino-vitb8", 1024: "dinov2-vitl14", 1408: "openclip-vitg14"}

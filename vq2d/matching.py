@@ -141,4 +141,5 @@ def patch_at(features: PatchFeatures, image: int, points_yx: Tensor) -> Tensor:
     cell = (points_yx // features.spec.patch_size).to(features.features.device)
     limit = features.features.shape[-1] - 1
     cell = cell.clamp(max=limit)
-    return F.normalize(features.features[image][:, cell[:, 0], cell[:, 1]].T.float(), dim=-1)
+    patches = features.features[image][:, cell[:, 0], cell[:, 1]].T.contiguous()
+    return F.normalize(patches.float(), dim=-1)

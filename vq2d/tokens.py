@@ -151,11 +151,9 @@ def _encode_frames(
             vectors.append(tokens.vectors.to("cpu", torch.float16).numpy())
             points.append(crop.points_to_frame(tokens.points_xy))
             owners.append(np.full(len(tokens.points_xy), i, np.int32))
-    return {
-        "vectors": np.concatenate(vectors),
-        "points_xy": np.concatenate(points),
-        "frame_idx": np.concatenate(owners),
-    }
+    arrays = {"vectors": vectors, "points_xy": points, "frame_idx": owners}
+    # safetensors writes arrays of another memory order as they lie, and so reads back nonsense
+    return {name: np.ascontiguousarray(np.concatenate(a)) for name, a in arrays.items()}
 
 
 def _batches(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from tests.synthetic import write_video
 from tests.tiny import ColourSegmenter, ColourTracker, tiny_ren
@@ -25,7 +26,7 @@ from vq2d.report import write_failures, write_submission, write_traces
 from vq2d.results import load_localization
 from vq2d.runner import Runner
 from vq2d.search import SearchConfig
-from vq2d.tokens import TokenConfig
+from vq2d.tokens import TokenConfig, clip_tokens
 
 W, H, FRAMES = 96, 64, 30
 RED, BLUE = (230, 20, 20), (20, 40, 230)
@@ -130,6 +131,19 @@ CONFIG = VQ2DConfig(
 )
 
 
+class FramesInMemory:
+    size_hw = (H, W)
+
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return self.images[i]
+
+
 def make_runner(root, cache, config=CONFIG):
     matcher = Matcher(tiny_ren(), config.tokens.matching)
     localizer = Localizer(matcher, ColourSegmenter(), ColourTracker(), config)
@@ -190,6 +204,18 @@ def test_each_crop_of_each_frame_is_encoded_once(root, tmp_path):
     report = runner.run()
     assert sum(grids) == 2 * 5 * FRAMES  # two clips, whatever the number of queries
     assert len(report.failures) == 5
+
+
+@pytest.mark.parametrize("space", ["ren", "aligned", "patch", "ren+patch"])
+def test_tokens_of_every_space_survive_the_disk(space, tmp_path):
+    matcher = Matcher(tiny_ren(), MatchingConfig(space=space))
+    images = [frame(i) for i in range(3)]
+    frames = FramesInMemory(images)
+    config = TokenConfig(matching=matcher.config, crop_factors=(1,), chunk_frames=2)
+    chunks = clip_tokens(frames, matcher, config, directory=tmp_path, num_frames=3)
+    kept = np.concatenate([chunk.vectors() for chunk in chunks])
+    made = torch.cat([matcher.grid([image])[0].vectors for image in images]).numpy()
+    np.testing.assert_allclose(kept, made, atol=2e-3)
 
 
 def test_a_second_run_does_nothing(finished, root):
