@@ -251,7 +251,9 @@ def test_answers_survive_the_disk(finished):
 
 
 def test_killed_twenty_times_and_restarted_the_bytes_are_the_same(root, finished, tmp_path):
-    fork = multiprocessing.get_context("fork")
+    # children of a server that never computed: torch's threads do not survive a fork
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([__name__])
     rng = random.Random(0)
     started = time.perf_counter()
     run(root, tmp_path / "timing", tmp_path / "t")
@@ -259,7 +261,7 @@ def test_killed_twenty_times_and_restarted_the_bytes_are_the_same(root, finished
     kills, completed = 0, 0
     while kills < 20 or not completed:
         folder = tmp_path / str(completed)  # a complete run is compared; then all starts anew
-        child = fork.Process(target=run, args=(root, folder / "cache", folder / "out"))
+        child = server.Process(target=run, args=(root, folder / "cache", folder / "out"))
         child.start()
         child.join(rng.uniform(0.0, 0.35) * whole if kills < 20 else None)
         killed = child.is_alive()
