@@ -37,6 +37,7 @@ from pipelines.token_rows import (
 )
 from ren_core.encoders.base import PatchEncoder
 from ren_core.errors import ConfigError, DataError, StaleStageError
+from ren_core.presets import PRESETS
 from ren_core.stages import write_figures
 
 FLOORS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7)
@@ -88,7 +89,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--min-group", type=int, default=defaults.min_group, help="prompts of the smallest region"
     )
-    parser.add_argument("--mark-merge", type=float, default=0.95, help="μ in use, for the plot")
+    in_use = PRESETS["embedded"].merge_similarity
+    parser.add_argument("--mark-merge", type=float, default=in_use, help="μ in use, for the plot")
     parser.add_argument("--mark-floor", type=float, default=0.3, help="floor in use, for the plot")
     parser.add_argument("--frames", type=int, default=3, help="true frames of each clip query")
     parser.add_argument("--absent", type=int, default=3, help="frames without it of each query")
