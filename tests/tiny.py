@@ -45,12 +45,18 @@ def tiny_ren(**settings) -> REN:
 
 
 class ColourSegmenter:
-    """Segments pixels of nearly the same colour as the prompted one."""
+    """Segments pixels of nearly the same colour as the most colourful one at the prompt."""
+
+    reach = 4  # px; a patch that shows an object's edge has its point beside the object
 
     def from_point(self, image, point_xy, *, appearance=None) -> Segment | None:
         H, W = image.shape[:2]
         x, y = min(int(point_xy[0]), W - 1), min(int(point_xy[1]), H - 1)
-        return self._segment(image, image[y, x])
+        near = image[
+            max(0, y - self.reach) : y + self.reach, max(0, x - self.reach) : x + self.reach
+        ]
+        pixels = near.reshape(-1, 3)
+        return self._segment(image, pixels[np.ptp(pixels.astype(int), axis=1).argmax()])
 
     def from_box(self, image, box_xyxy) -> Segment | None:
         x1, y1, x2, y2 = clip_boxes(box_xyxy, image.shape[:2]).astype(int)
