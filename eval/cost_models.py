@@ -22,7 +22,7 @@ from eval.cost_sweep import Method
 from ren_core.aggregation import aggregate
 from ren_core.encoders.base import PatchEncoder, squash
 from ren_core.errors import ConfigError
-from ren_core.images import to_tensor
+from ren_core.images import to_batch, to_picture
 from ren_core.prompts import PointPrompts, grid_prompts, slic_prompts
 from ren_core.region_encoder import RegionEncoder
 from ren_core.training.sam2_masks import Sam2MaskConfig, Sam2Masks
@@ -76,10 +76,9 @@ def ren_methods(
     torch.manual_seed(0)
     head = RegionEncoder(spec.dim).eval().to(device)
     features = torch.randn(1, spec.dim, spec.grid, spec.grid, device=device)
-    pixels = to_tensor(picture)[None].float() / 255
+    pixels = to_batch(picture)
     square = squash(pixels, spec.input_size)
-    small = (square[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-    run = _RenRun(head, features, small, spec.input_size, config)
+    run = _RenRun(head, features, to_picture(square[0]), spec.input_size, config)
     encoder = encoder.to(device)
     on_device = pixels.to(device)
 

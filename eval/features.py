@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from eval.describe import Image
-from ren_core.encoders.base import EncoderSpec, PatchEncoder, fingerprint, normalise, squash
+from ren_core.encoders.base import EncoderSpec, PatchEncoder, fingerprint
 from ren_core.encoders.embedded import EmbeddedEncoder
-from ren_core.images import to_tensor
+from ren_core.images import to_batch
 from ren_core.stages import atomic_path, open_stage
 
 FEATURES_VERSION = 1
@@ -105,7 +105,7 @@ def patch_encoder(encoder: PatchEncoder) -> Encode:
     """The encoder's own features."""
 
     def encode(image: Image) -> Features:
-        return {PATCH: encoder(_as_batch(image)).features[0].float().cpu()}
+        return {PATCH: encoder(to_batch(image)).features[0].float().cpu()}
 
     return encode
 
@@ -115,9 +115,7 @@ def raw_and_patch_encoder(encoder: EmbeddedEncoder) -> Encode:
 
     @torch.no_grad()
     def encode(image: Image) -> Features:
-        device = next(encoder.parameters()).device
-        square = squash(_as_batch(image).to(device), encoder.spec.input_size)
-        layers = encoder.sources(normalise(square, encoder.spec))
+        layers = encoder.sources(encoder.prepare(to_batch(image)))
         parts = [
             F.normalize(layer[0], dim=0) * weight
             for layer, weight in zip(layers.values(), encoder.weights, strict=True)
@@ -132,7 +130,3 @@ def picture_key(image: Image) -> str:
     hasher = hashlib.sha256(str(image.shape).encode())
     hasher.update(np.ascontiguousarray(image).data)
     return hasher.hexdigest()[:24]
-
-
-def _as_batch(image: Image) -> Tensor:
-    return to_tensor(image)[None].float() / 255

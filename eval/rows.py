@@ -13,7 +13,7 @@ from torch import Tensor
 from eval.describe import Describe, Described, Descriptions, Image, grid_centres
 from eval.features import PATCH, Features, FeatureStore
 from ren_core.encoders.base import EncoderSpec, squash
-from ren_core.images import to_tensor
+from ren_core.images import to_batch, to_picture
 from ren_core.presets import RENConfig
 from ren_core.prompts import grid_prompts, slic_prompts, to_image_points
 from ren_core.region_encoder import RegionEncoder
@@ -63,9 +63,8 @@ def superpixel_row(row: str, spec: EncoderSpec, config: RENConfig) -> Rows:
     R = spec.input_size
 
     def make(image: Image, features: Features) -> Descriptions:
-        square = squash(to_tensor(image)[None].float() / 255, R)[0]
-        pixels = (square.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-        prompts = slic_prompts(pixels, config.grid_size**2, config.compactness)
+        square = squash(to_batch(image), R)[0]
+        prompts = slic_prompts(to_picture(square), config.grid_size**2, config.compactness)
         assert prompts.labels is not None
         tokens = pool_labels(features[PATCH], prompts.labels, len(prompts))
         points = to_image_points(prompts.points_yx, R, (image.shape[0], image.shape[1]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from eval.segmentation_config import SegmentationConfig
 from eval.segmentation_head import SegmentationHead
 from eval.segmentation_tokens import Prediction, token_maps
 from ren_core.encoders.base import fingerprint, squash
-from ren_core.images import to_tensor
+from ren_core.images import to_batch, to_picture, to_tensor
 from ren_core.model import REN
 from ren_core.stages import open_stage
 
@@ -56,16 +55,16 @@ def predict(
     R, size_hw = ren.image_size, (image.shape[0], image.shape[1])
     scale = R / min(size_hw)
     canvas_hw = (max(R, round(size_hw[0] * scale)), max(R, round(size_hw[1] * scale)))
-    floats = to_tensor(image)[None].float() / 255
-    canvas = torch.nn.functional.interpolate(floats, canvas_hw, mode="bilinear", antialias=True)
+    canvas = torch.nn.functional.interpolate(
+        to_batch(image), canvas_hw, mode="bilinear", antialias=True
+    )
     sums: list[Tensor] = []
     times = torch.zeros(canvas_hw, device=ren.device)
     tokens: list[int] = []
     for y in window_starts(canvas_hw[0], R):
         for x in window_starts(canvas_hw[1], R):
             window = canvas[0, :, y : y + R, x : x + R]
-            pixels = (window.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-            found = _predict_square(np.ascontiguousarray(pixels), ren, config, heads, encode)
+            found = _predict_square(to_picture(window), ren, config, heads, encode)
             if not sums:
                 sums = [p.scores.new_zeros((len(p.scores), *canvas_hw)) for p, _ in found]
                 tokens = [0] * len(found)
@@ -94,7 +93,7 @@ def _predict_square(
     heads: Mapping[int, Heads],
     encode: Encode,
 ) -> list[tuple[Prediction, int]]:
-    square = squash(to_tensor(image)[None].float() / 255, ren.image_size)[0]
+    square = squash(to_batch(image), ren.image_size)[0]
     maps = token_maps(ren, config.methods, encode(image), square, config.grid_size)
     found = []
     for method, tokens in zip(config.methods, maps, strict=True):

@@ -16,6 +16,7 @@ from eval.rows import pool_labels
 from eval.segmentation_config import Method
 from ren_core.aggregation import aggregate, attach_dropped
 from ren_core.encoders.base import PatchFeatures
+from ren_core.images import to_picture
 from ren_core.model import REN
 from ren_core.prompts import PointPrompts, grid_prompts, slic_prompts
 
@@ -113,8 +114,7 @@ def token_maps(
     features = features.to(ren.device)
     superpixels: PointPrompts | None = None
     if any(method.prompting == "slic" for method in methods):
-        pixels = (square.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        superpixels = slic_prompts(pixels, grid_size**2, ren.config.compactness)
+        superpixels = slic_prompts(to_picture(square), grid_size**2, ren.config.compactness)
 
     known: dict[tuple[str, str], tuple[Tensor, PointPrompts | None]] = {}
     maps = []

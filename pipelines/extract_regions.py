@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from ren_core.errors import ConfigError, DataError, StaleStageError
+from pipelines.command import exit_code
+from ren_core.errors import DataError
 from ren_core.training.rle_store import extract_regions
 from ren_core.training.sam2_masks import Sam2MaskConfig, Sam2Masks
 from ren_core.training.sources import list_images
@@ -22,31 +23,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Extract what is not stored yet; 0 done, 1 failed, 2 usage."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return exit_code(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Extract what is not stored yet."""
     typed = vars(args)
-    try:
-        given = {f.name: typed[f.name] for f in fields(Sam2MaskConfig) if f.name in typed}
-        config = Sam2MaskConfig(**given)
-        pictures = list_images(args.images)[:: args.take_every][: args.limit]
-        if not pictures:
-            raise DataError(f"no pictures in {args.images}; expected .jpg, .jpeg or .png files")
-        dtype = torch.bfloat16 if args.device.startswith("cuda") else torch.float32
-        model = Sam2Model.from_checkpoint(
-            args.model, args.checkpoint, device=args.device, dtype=dtype
-        )
-        masks = Sam2Masks(model.network, config)
-        settings = {"model": args.model, "generator": config}
-        with model.inference():
-            store = extract_regions(
-                pictures, masks, settings, out=args.out, shard_size=args.shard_size
-            )
-    except ConfigError as err:
-        print(err, file=sys.stderr)
-        return 2
-    except (DataError, StaleStageError) as err:
-        print(err, file=sys.stderr)
-        return 1
+    given = {f.name: typed[f.name] for f in fields(Sam2MaskConfig) if f.name in typed}
+    config = Sam2MaskConfig(**given)
+    pictures = list_images(args.images)[:: args.take_every][: args.limit]
+    if not pictures:
+        raise DataError(f"no pictures in {args.images}; expected .jpg, .jpeg or .png files")
+    dtype = torch.bfloat16 if args.device.startswith("cuda") else torch.float32
+    model = Sam2Model.from_checkpoint(args.model, args.checkpoint, device=args.device, dtype=dtype)
+    masks = Sam2Masks(model.network, config)
+    settings = {"model": args.model, "generator": config}
+    with model.inference():
+        store = extract_regions(pictures, masks, settings, out=args.out, shard_size=args.shard_size)
     print(store)
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:

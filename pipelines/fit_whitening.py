@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from pipelines.command import exit_code
 from ren_core.encoders.catalog import EMBEDDED, load_embedded
 from ren_core.encoders.embedded import (
     CompositeSources,
@@ -36,23 +37,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Fit and write; 0 done, 1 failed, 2 usage."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        parts = [parse_part(text) for text in args.parts]
-        spec = replace(EMBEDDED.resized(args.input_size), dim=sum(p.dim for p in parts))
-        sources = CompositeSources(tuple(p.source for p in parts), spec.input_size).eval()
-        load_embedded(sources, grid=spec.grid)
-        files = find_images(args.data)[:: args.every]
-        composite = fit_composite(read_images(files), sources, parts, spec)
-    except ConfigError as err:
-        print(err, file=sys.stderr)
-        return 2
-    except DataError as err:
-        print(err, file=sys.stderr)
-        return 1
+    return exit_code(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fit and write."""
+    parts = [parse_part(text) for text in args.parts]
+    spec = replace(EMBEDDED.resized(args.input_size), dim=sum(p.dim for p in parts))
+    sources = CompositeSources(tuple(p.source for p in parts), spec.input_size).eval()
+    load_embedded(sources, grid=spec.grid)
+    files = find_images(args.data)[:: args.every]
+    composite = fit_composite(read_images(files), sources, parts, spec)
     with atomic_path(args.out) as tmp:
         save_composite(composite, tmp)
     logger.info("whitening of %d dimensions from %d images: %s", spec.dim, len(files), args.out)
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -25,6 +25,7 @@ from eval.ablations import (
     token_count_methods,
 )
 from eval.segmentation import evaluate, train
+from pipelines.command import exit_code
 from pipelines.run_segmentation import add_job_arguments, load_model, open_job
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.stages import write_figures
@@ -36,21 +37,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train once, score every row, print, plot; 0 done, 1 failed, 2 usage."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return exit_code(lambda: run(args), usage=(ConfigError, ShapeError))
+
+
+def run(args: argparse.Namespace) -> None:
+    """All steps in order; results in ``args.out``."""
     started = time.monotonic()
-    try:
-        ren = load_model(args)
-        own = ren.config.merge_similarity if args.merge is None else args.merge
-        counting, prompting = token_count_methods(args.thresholds), prompting_methods(own)
-        job = open_job(args, ren, tuple(dict.fromkeys([*counting, *prompting])))
-        columns = {name: read_column(Path(file)) for name, file in args.column}
-        heads = train(job.training, ren, job.config, job.encode, workers=args.workers)
-        scores = evaluate(job.evaluated, ren, job.config, heads, job.encode)
-    except (ConfigError, ShapeError) as err:
-        print(err, file=sys.stderr)
-        return 2
-    except DataError as err:
-        print(err, file=sys.stderr)
-        return 1
+    ren = load_model(args)
+    own = ren.config.merge_similarity if args.merge is None else args.merge
+    counting, prompting = token_count_methods(args.thresholds), prompting_methods(own)
+    job = open_job(args, ren, tuple(dict.fromkeys([*counting, *prompting])))
+    columns = {name: read_column(Path(file)) for name, file in args.column}
+    heads = train(job.training, ren, job.config, job.encode, workers=args.workers)
+    scores = evaluate(job.evaluated, ren, job.config, heads, job.encode)
     tables = {"token count": rows_of(scores, counting), "prompting": rows_of(scores, prompting)}
     for title, rows in tables.items():
         print(ablation_table(title, rows, columns) + "\n")
@@ -71,7 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     write_figures(args.out / "ablations.json", result)
     print(args.out)
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -25,6 +25,7 @@ from eval.features import open_store
 from eval.presence import threshold_curve
 from eval.reidentification import read_videos
 from eval.rows import describer
+from pipelines.command import exit_code
 from pipelines.pointing_cases import pointing_cases
 from pipelines.run_reid import CLIP_SETS, RETRIEVAL, table
 from pipelines.token_rows import (
@@ -36,7 +37,6 @@ from pipelines.token_rows import (
     token_sources,
 )
 from ren_core.encoders.base import PatchEncoder
-from ren_core.errors import ConfigError, DataError, StaleStageError
 from ren_core.presets import PRESETS
 from ren_core.stages import write_figures
 
@@ -50,29 +50,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
-    try:
-        encoder = chosen_encoder(args).to(args.device)
-        describe, rows = chosen_tokens(encoder, args)
-        config = CalibrationConfig(
-            rows=rows,
-            query=args.query,
-            similarities=tuple(args.similarities),
-            min_group=args.min_group,
-        )
-        found = {name: calibrate_set(name, describe, config, args) for name in args.sets}
-    except ConfigError as err:
-        print(err, file=sys.stderr)
-        return 2
-    except (DataError, StaleStageError) as err:
-        print(err, file=sys.stderr)
-        return 1
+    return exit_code(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, draw, print, write."""
+    encoder = chosen_encoder(args).to(args.device)
+    describe, rows = chosen_tokens(encoder, args)
+    config = CalibrationConfig(
+        rows=rows,
+        query=args.query,
+        similarities=tuple(args.similarities),
+        min_group=args.min_group,
+    )
+    found = {name: calibrate_set(name, describe, config, args) for name in args.sets}
     print(report(found, rows))
     in_use = InUse(merge_similarity=args.mark_merge, floor=args.mark_floor)
     draw_calibration(args.out / "calibration.png", found, rows[-1], in_use)
     settings = {name: str(value) for name, value in vars(args).items()}
     result = {"spec": encoder.spec, "settings": settings, "config": config, "sets": found}
     write_figures(args.out / "calibration.json", result)
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -27,8 +27,8 @@ from eval.cost_models import (
 )
 from eval.cost_plot import plot_costs
 from eval.cost_sweep import Call, CostPoint, Limits, Method, available_mib, sweep
+from pipelines.command import exit_code
 from ren_core.encoders.catalog import NAMES, build_encoder
-from ren_core.errors import ConfigError, DataError
 from ren_core.stages import write_json
 from ren_core.training.sources import read_image
 from vq2d.masking.sam2_model import SIZES, Sam2Model
@@ -43,14 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
-    try:
-        result = comparison(args) if args.compare else head_tables(args)
-    except ConfigError as err:
-        print(err, file=sys.stderr)
-        return 2
-    except DataError as err:
-        print(err, file=sys.stderr)
-        return 1
+    return exit_code(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Time, print, write."""
+    result = comparison(args) if args.compare else head_tables(args)
     if args.out:
         machine = {
             "machine": platform.processor() or platform.machine(),
@@ -59,7 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             "device": args.device,
         }
         write_json(args.out, {**machine, **result})
-    return 0
 
 
 def head_tables(args: argparse.Namespace) -> dict[str, object]:

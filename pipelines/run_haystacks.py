@@ -17,8 +17,8 @@ import torch
 from eval import haystacks
 from eval.haystack_tokens import RegionEncode, encode_images, similarity_tables
 from eval.haystacks import Answer, Figures, HaystackConfig, Question, Similarities
+from pipelines.command import exit_code
 from ren_core.encoders.siglip2 import DEFAULT, MODELS, SigLip2, load_siglip2, random_siglip2
-from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.model import REN
 from ren_core.presets import PROMPTING
 from ren_core.stages import write_json
@@ -48,15 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     words = sys.argv[1:] if argv is None else argv
     command = shlex.join(["python", "pipelines/run_haystacks.py", *words])
-    try:
-        run(args, command)
-    except ConfigError as err:
-        print(err, file=sys.stderr)
-        return 2
-    except (DataError, ShapeError) as err:
-        print(err, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: run(args, command))
 
 
 def run(args: argparse.Namespace, command: str) -> None:

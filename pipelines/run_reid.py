@@ -20,6 +20,7 @@ from eval.features import open_store
 from eval.pointing import evaluate_pointing
 from eval.reidentification import ReidConfig, evaluate_retrieval, read_videos
 from eval.rows import Rows, describer
+from pipelines.command import exit_code
 from pipelines.pointing_cases import pointing_cases
 from pipelines.token_rows import (
     ROWS,
@@ -31,7 +32,6 @@ from pipelines.token_rows import (
     token_sources,
 )
 from ren_core.encoders.base import PatchEncoder
-from ren_core.errors import ConfigError, DataError, StaleStageError
 from ren_core.stages import write_figures
 
 Line = dict[str, Any]
@@ -46,20 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
-    try:
-        encoder = chosen_encoder(args).to(args.device)
-        result = measure_all(encoder, args)
-    except ConfigError as err:
-        print(err, file=sys.stderr)
-        return 2
-    except (DataError, StaleStageError) as err:
-        print(err, file=sys.stderr)
-        return 1
+    return exit_code(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    encoder = chosen_encoder(args).to(args.device)
+    result = measure_all(encoder, args)
     print(table(result["figures"]))
     print(f"encoder: {result['seconds_per_image']:.3f} processor seconds per image")
     if args.out is not None:
         write_figures(args.out, result)
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:

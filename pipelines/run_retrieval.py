@@ -30,7 +30,8 @@ from eval.retrieval import (
 )
 from eval.retrieval_pictures import draw_retrievals, spread
 from eval.retrieval_tokens import SOURCES, database_tokens, query_tokens, rank, stacked_queries
-from ren_core.errors import ConfigError, DataError, ShapeError, StaleStageError
+from pipelines.command import exit_code
+from ren_core.errors import ConfigError, DataError
 from ren_core.model import REN
 from ren_core.stages import write_figures, write_json
 
@@ -42,15 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
-    try:
-        run(args)
-    except ConfigError as err:
-        print(err, file=sys.stderr)
-        return 2
-    except (DataError, ShapeError, StaleStageError) as err:
-        print(err, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> None:

@@ -33,7 +33,8 @@ from eval.segmentation_report import (
     method_table,
     summaries,
 )
-from ren_core.errors import ConfigError, DataError, ShapeError
+from pipelines.command import exit_code
+from ren_core.errors import ConfigError, ShapeError
 from ren_core.model import REN
 from ren_core.stages import write_figures
 
@@ -56,24 +57,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train, score, draw, write; 0 done, 1 failed, 2 usage."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return exit_code(lambda: run(args), usage=(ConfigError, ShapeError))
+
+
+def run(args: argparse.Namespace) -> None:
+    """All steps in order; results in ``args.out``."""
     started = time.monotonic()
-    try:
-        ren = load_model(args)
-        job = open_job(args, ren, chosen_methods(args.methods, merge_thresholds(args, ren)))
-        heads = train(job.training, ren, job.config, job.encode, workers=args.workers)
-        scores = evaluate(job.evaluated, ren, job.config, heads, job.encode)
-        if args.pictures:
-            draw_pictures(job, heads, args.pictures, args.out / "pictures.png")
-    except (ConfigError, ShapeError) as err:
-        print(err, file=sys.stderr)
-        return 2
-    except DataError as err:
-        print(err, file=sys.stderr)
-        return 1
+    ren = load_model(args)
+    job = open_job(args, ren, chosen_methods(args.methods, merge_thresholds(args, ren)))
+    heads = train(job.training, ren, job.config, job.encode, workers=args.workers)
+    scores = evaluate(job.evaluated, ren, job.config, heads, job.encode)
+    if args.pictures:
+        draw_pictures(job, heads, args.pictures, args.out / "pictures.png")
     classes = job.evaluated.classes
     write_results(args, job, scores, time.monotonic() - started)
     print(f"{method_table(scores)}\n\n{class_table(scores, classes)}\n\n{args.out}")
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:

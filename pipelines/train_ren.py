@@ -21,7 +21,8 @@ from pathlib import Path
 
 import torch
 
-from ren_core.errors import ConfigError, DataError, StaleStageError
+from pipelines.command import exit_code
+from ren_core.errors import ConfigError
 from ren_core.training.config import PRECISIONS, QUERIES, STARTS, LossConfig, TrainConfig
 from ren_core.training.recipes import RECIPES, Recipe, recipe
 from ren_core.training.rle_store import store_source
@@ -42,25 +43,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.threads:
         torch.set_num_threads(args.threads)
-    try:
-        job = TrainJob(
-            recipe=with_overrides(recipe(args.recipe), args),
-            sources=open_sources(args),
-            out=args.out,
-            target=args.save or args.out / "ren.safetensors",
-            cache=args.cache,
-            workers=args.workers,
-            stop_after=args.stop_after,
-        )
-        seconds = run_training(job, start_worker(args.device))
-    except ConfigError as err:
-        print(err, file=sys.stderr)
-        return 2
-    except (DataError, StaleStageError) as err:
-        print(err, file=sys.stderr)
-        return 1
+    return exit_code(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train and write the head."""
+    job = TrainJob(
+        recipe=with_overrides(recipe(args.recipe), args),
+        sources=open_sources(args),
+        out=args.out,
+        target=args.save or args.out / "ren.safetensors",
+        cache=args.cache,
+        workers=args.workers,
+        stop_after=args.stop_after,
+    )
+    seconds = run_training(job, start_worker(args.device))
     print(f"{job.target}  {seconds:.0f} s")
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:

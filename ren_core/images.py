@@ -19,6 +19,17 @@ def to_tensor(picture: NDArray[np.uint8]) -> Tensor:
     return torch.tensor(picture).permute(2, 0, 1)
 
 
+def to_batch(picture: NDArray[np.uint8]) -> Tensor:
+    """A picture (H, W, 3) as a batch of one (1, 3, H, W), float32 in 0..1."""
+    return to_tensor(picture)[None].float() / 255
+
+
+def to_picture(image: Tensor) -> NDArray[np.uint8]:
+    """An image (3, H, W) in 0..1 as a picture (H, W, 3), rounded, on the CPU."""
+    pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
+    return pixels.contiguous().cpu().numpy()
+
+
 def as_float_images(images: Tensor | Sequence[Tensor]) -> list[Tensor]:
     """Images as float32 RGB in 0..1, one (3, H, W) tensor each.
 

@@ -20,7 +20,7 @@ from ren_core.checkpoints import load_region_encoder, read_config
 from ren_core.encoders.base import PatchEncoder, PatchFeatures, fingerprint, squash
 from ren_core.encoders.catalog import build_encoder
 from ren_core.errors import ConfigError, DataError, ShapeError
-from ren_core.images import as_float_images
+from ren_core.images import as_float_images, to_picture
 from ren_core.presets import OFFICIAL_BY_WIDTH, PRESETS, RENConfig, ren_preset
 from ren_core.prompts import PointPrompts, grid_prompts, slic_prompts, to_image_points, user_prompts
 from ren_core.region_encoder import RegionEncoder
@@ -236,8 +236,7 @@ class REN:
         config = self.config
         if config.prompting == "grid":
             return grid_prompts(self.image_size, config.grid_size, config.grid_convention)
-        pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        return slic_prompts(pixels, config.grid_size**2, config.compactness)
+        return slic_prompts(to_picture(image), config.grid_size**2, config.compactness)
 
     def _given_prompts(
         self, prompts: Tensor | Sequence[Tensor], sizes: Sequence[tuple[int, int]]

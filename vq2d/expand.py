@@ -65,10 +65,9 @@ def more_query_tokens(
         frame = frames[track.start_frame + int(i)]
         if sharpness(frame) < config.sharpness:
             continue
-        found_here = object_tokens(
+        vectors = object_tokens(
             frame, boxes[i], matcher, segmenter, query, with_appearance=False
-        )
-        vectors = found_here.vectors
+        ).vectors
         similar = (vectors @ query_tokens.T).amax(dim=1) > config.similarity
         found.append(vectors[similar])
     return torch.cat(found)

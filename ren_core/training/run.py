@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from ren_core.checkpoints import save_region_encoder
-from ren_core.encoders.base import PatchEncoder
+from ren_core.encoders.base import PatchEncoder, fingerprint
 from ren_core.encoders.catalog import build_encoder
-from ren_core.encoders.embedded import whitening_asset
 from ren_core.errors import ConfigError
 from ren_core.presets import PRESETS
-from ren_core.stages import file_fingerprint, to_plain, write_json
+from ren_core.stages import to_plain, write_json
 from ren_core.training.batches import BatchSource, CachedBatches, PairSource
 from ren_core.training.checkpoint import Row
 from ren_core.training.feature_cache import CacheConfig, build_cache
@@ -148,13 +147,12 @@ def _cached_source(
         views_per_image=use.views_per_image,
         seed=job.recipe.views_seed,
     )
-    embedded = job.recipe.encoder == "embedded"
     cache = build_cache(
         subset(job.sources[kind], use.take_every),
         encoder,
         config,
         out=job.cache or job.out / "cache",
-        fingerprint=file_fingerprint(whitening_asset()) if embedded else "",
+        fingerprint=fingerprint([encoder], encoder.spec.input_size),
         dtype=DTYPES[job.recipe.train.precision],
     )
     return PairSource(

@@ -62,9 +62,7 @@ class Sam2Masks:
         self._generator: Any = SAM2AutomaticMaskGenerator(
             network, output_mode="coco_rle", **dataclasses.asdict(config)
         )
-        predictor = self._generator.predictor
-        sides = [int(predictor.model.image_size) // stride for stride in FEATURE_STRIDES]
-        predictor._bb_feat_sizes = [(side, side) for side in sides]  # else those of 1024 px
+        fit_feature_sizes(self._generator.predictor)
 
     def __call__(self, image: Image) -> list[Rle]:
         """Masks of an image (H, W, 3) uint8 RGB, largest predicted quality first; may be empty.
@@ -83,3 +81,13 @@ class Sam2Masks:
         """Only the part of a call that does not depend on prompts: the image encoder."""
         self._generator.predictor.set_image(image)
         self._generator.predictor.reset_predictor()
+
+
+def fit_feature_sizes(predictor: Any) -> None:  # noqa: ANN401 - has no types
+    """Let an official image predictor expect its own network's feature maps, not those of 1024 px.
+
+    Args:
+        predictor: A ``SAM2ImagePredictor``; changed in place.
+    """
+    sides = [int(predictor.model.image_size) // stride for stride in FEATURE_STRIDES]
+    predictor._bb_feat_sizes = [(side, side) for side in sides]

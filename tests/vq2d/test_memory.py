@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import cv2
 import pytest
 
 from tests.synthetic import write_video
-from tests.vq2d.test_runner import RED, clip_json, frame, query_set
+from tests.vq2d.test_runner import RED, clip_json, frame, query_set, write_annotations
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALE = 5  # frames of 480 x 320 pixels: 450 kB each, so that keeping them would show
@@ -35,15 +34,7 @@ def clip_of(folder: Path, periods: int) -> Path:
     query["query_frame"] = length - 2
     clip = clip_json("long", {"1": query})
     clip["clip_end_frame"], clip["clip_end_sec"] = 6 * length, length / 5
-    document = {
-        "version": "1.0.5",
-        "date": "220517",
-        "description": "VQ",
-        "manifest": "",
-        "videos": [{"video_uid": "video", "split": "val", "clips": [clip]}],
-    }
-    (folder / "v2/annotations").mkdir(parents=True)
-    (folder / "v2/annotations/vq_val.json").write_text(json.dumps(document))
+    write_annotations(folder, [clip])
     (folder / "v2/clips").mkdir()
     size = (96 * SCALE, 64 * SCALE)
     shown = [cv2.resize(frame(i), size, interpolation=cv2.INTER_NEAREST) for i in range(PERIOD)]

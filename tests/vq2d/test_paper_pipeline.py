@@ -16,7 +16,7 @@ import torch
 from ren_core.stages import to_plain
 from tests.synthetic import write_video
 from tests.tiny import tiny_ren
-from tests.vq2d.test_runner import FRAMES, RED, clip_json, frame, query_set
+from tests.vq2d.test_runner import FRAMES, RED, clip_json, frame, query_set, write_annotations
 from vq2d.annotations import load_annotations
 from vq2d.localizer import Localizer
 from vq2d.masking.region import pooled_appearance
@@ -33,15 +33,7 @@ def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ego")
     # the picture lies after the query frame: to random weights all frames look like one occurrence
     clips = [clip_json("one", {"1": query_set(RED, FRAMES - 1, FRAMES - 3, (15, 21))})]
-    document = {
-        "version": "1.0.5",
-        "date": "220517",
-        "description": "VQ",
-        "manifest": "",
-        "videos": [{"video_uid": "video", "split": "val", "clips": clips}],
-    }
-    (folder / "v2/annotations").mkdir(parents=True)
-    (folder / "v2/annotations/vq_val.json").write_text(json.dumps(document))
+    write_annotations(folder, clips)
     (folder / "v2/clips").mkdir()
     write_video(folder / "v2/clips/one.mp4", [frame(i) for i in range(FRAMES)])
     return folder

@@ -95,6 +95,19 @@ def clip_json(uid, query_sets):
     }
 
 
+def write_annotations(folder, clips):
+    """The validation split of one video, in the ego4d CLI's layout."""
+    document = {
+        "version": "1.0.5",
+        "date": "220517",
+        "description": "VQ",
+        "manifest": "",
+        "videos": [{"video_uid": "video", "split": "val", "clips": clips}],
+    }
+    (folder / "v2/annotations").mkdir(parents=True)
+    (folder / "v2/annotations/vq_val.json").write_text(json.dumps(document))
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ego")
@@ -107,15 +120,7 @@ def root(tmp_path_factory):
         clip_json(uid, queries if uid == "one" else {"1": queries["1"]})
         for uid in ("one", "two", "absent")
     ]
-    document = {
-        "version": "1.0.5",
-        "date": "220517",
-        "description": "VQ",
-        "manifest": "",
-        "videos": [{"video_uid": "video", "split": "val", "clips": clips}],
-    }
-    (folder / "v2/annotations").mkdir(parents=True)
-    (folder / "v2/annotations/vq_val.json").write_text(json.dumps(document))
+    write_annotations(folder, clips)
     (folder / "v2/clips").mkdir()
     for uid, shade in (("one", 90), ("two", 110)):  # equal files would share their tokens
         write_video(folder / f"v2/clips/{uid}.mp4", [frame(i, shade) for i in range(FRAMES)])

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ren_core.errors import ConfigError, DataError
+from ren_core.training.sam2_masks import fit_feature_sizes
 from ren_core.weight_files import cache_dir, remedy
 
 CHECKPOINT_URL = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
@@ -26,7 +27,6 @@ SIZES = {
     "sam2.1_hiera_l": "large",
 }
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-FEATURE_STRIDES = (4, 8, 16)  # px per cell of the feature maps that the mask decoder reads
 COARSEST_STRIDE = 32  # px per cell inside the encoder; image_size must be a multiple of it
 
 
@@ -115,8 +115,7 @@ class Sam2Model:
         from sam2.sam2_image_predictor import SAM2ImagePredictor
 
         predictor = SAM2ImagePredictor(self.network, mask_threshold=mask_threshold)
-        sides = [self.image_size // stride for stride in FEATURE_STRIDES]
-        predictor._bb_feat_sizes = [(side, side) for side in sides]  # else those of 1024 px
+        fit_feature_sizes(predictor)
         return predictor
 
 
