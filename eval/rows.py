@@ -74,10 +74,10 @@ def superpixel_row(row: str, spec: EncoderSpec, config: RENConfig) -> Rows:
 
 
 def pool_labels(features: Tensor, labels: NDArray[np.int32], count: int) -> Tensor:
-    """Means (N, D) of patches over labelled areas, by the pixels that both share.
+    """Means (N, D) float32 of patches over labelled areas, by the pixels that both share.
 
     Args:
-        features: (D, h, w).
+        features: (D, h, w), of any floating-point type.
         labels: (R, R) label of every pixel, each of 0..N-1 at least once.
         count: N.
     """
@@ -87,7 +87,7 @@ def pool_labels(features: Tensor, labels: NDArray[np.int32], count: int) -> Tens
     patch = rows[:, None] * w + columns
     shared = np.bincount((labels.astype(np.int64) * h * w + patch).ravel(), minlength=count * h * w)
     weights = torch.from_numpy(shared.reshape(count, h * w)).float()
-    return (weights / weights.sum(1, keepdim=True)) @ features.flatten(1).T
+    return (weights / weights.sum(1, keepdim=True)) @ features.flatten(1).T.float()
 
 
 def head_rows(

@@ -63,11 +63,14 @@ def method_table(scores: Sequence[Score]) -> str:
 
 
 def class_table(scores: Sequence[Score], classes: Sequence[str]) -> str:
-    """IoU of every class at original resolution in percent, mean over seeds; - where undefined."""
-    grouped = by_method(scores)
+    """IoU of every class at original resolution in percent; - where no seed defines it.
+
+    The mean is over the seeds that define it: an absent class is undefined where it is never
+    predicted either, which depends on the seed.
+    """
     means = {
-        name: np.mean([class_iou(s.at_original) for s in group], axis=0) * 100
-        for name, group in grouped.items()
+        name: 100 * defined_mean(np.stack([class_iou(s.at_original) for s in group]))
+        for name, group in by_method(scores).items()
     }
     width = max(12, *(len(name) for name in means))
     lines = [f"{'class':<16}" + "".join(f" {name:>{width}}" for name in means)]
@@ -75,6 +78,22 @@ def class_table(scores: Sequence[Score], classes: Sequence[str]) -> str:
         cells = ("-" if np.isnan(iou[i]) else f"{iou[i]:.1f}" for iou in means.values())
         lines.append(f"{label:<16}" + "".join(f" {cell:>{width}}" for cell in cells))
     return "\n".join(lines)
+
+
+def defined_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means (C,) of rows (S, C) over the values that are not NaN; NaN where a column has none.
+
+    >>> defined_mean(np.array([[1.0, np.nan], [np.nan, np.nan]])).tolist()
+    [1.0, nan]
+    """
+    known = ~np.isnan(values)
+    mean: NDArray[np.float64] = np.divide(
+        np.where(known, values, 0).sum(0),
+        known.sum(0),
+        out=np.full(values.shape[1], np.nan),
+        where=known.any(0),
+    )
+    return mean
 
 
 def colour_labels(labels: Labels, num_classes: int) -> Picture:

@@ -63,6 +63,9 @@ def test_pooling_by_hand():
     labels = np.array([[0, 0, 0, 1], [0, 0, 1, 1], [2, 2, 2, 2], [2, 2, 2, 2]], np.int32)
     expected = torch.tensor([[(4 * 1 + 1 * 2) / 5], [2.0], [3.5]])
     assert torch.allclose(pool_labels(features, labels, 3), expected)
+    pooled = pool_labels(features.bfloat16(), labels, 3)  # as autocast leaves them
+    assert pooled.dtype == torch.float32
+    assert torch.allclose(pooled, expected)
 
 
 def test_heads_before_training_differ_by_start_and_seed(image):

@@ -269,6 +269,24 @@ def test_tokens_of_every_method():
     assert torch.allclose(superpixels.tokens[0], mean, atol=1e-5)
 
 
+def test_every_method_predicts_from_bfloat16_features():
+    ren = tiny_ren()
+    ren.dtype = torch.bfloat16  # as --dtype bfloat16 has it: the encoder's features stay bfloat16
+    assert direct_encode(ren)(example_image()[0]).dtype == torch.bfloat16
+    methods = (
+        Method(source="patches"),
+        Method(source="patches", prompting="slic"),
+        Method(merge_similarity=0.97),
+        Method(prompting="slic"),
+    )
+    config = SegmentationConfig(methods=methods, head=QUICK, grid_size=6)
+    head = SegmentationHead(SPEC.dim, 4, QUICK).eval()
+    heads = {0: {"patches": head, "ren": head}}
+    for prediction, _ in predict(example_image()[0], ren, config, heads, direct_encode(ren)):
+        assert prediction.scores.dtype == torch.float32
+        assert bool(torch.isfinite(prediction.scores).all())
+
+
 @pytest.mark.parametrize("augmentation", ["none", "resized-crop", "scale-crop"])
 def test_image_and_labels_move_together(augmentation):
     _, classes = example_image()
@@ -435,6 +453,11 @@ def test_tables_and_pictures():
     assert "25.00 ± 0.00" in table
     lines = class_table(rows, ("sky", "road", "car")).splitlines()
     assert [line.split()[-1] for line in lines[1:]] == ["50.0", "0.0", "-"]
+    # the car is predicted under one seed only: undefined under the other, not everywhere
+    cars = confusion(truth, np.full_like(truth, 2), 3)
+    mixed = [rows[0], Score(Method(), 1, cars, cars, 64.0)]
+    lines = class_table(mixed, ("sky", "road", "car")).splitlines()
+    assert [line.split()[-1] for line in lines[1:]] == ["25.0", "0.0", "0.0"]
     image = np.zeros((30, 40, 3), np.uint8)
     panels = comparison_row(image, truth, {"ren-grid": truth, "patches": 1 - truth}, 3)
     sheet = comparison_sheet([panels, panels], ("sky", "road", "car"))
