@@ -127,8 +127,12 @@ class Localizer:
         """Stages 2 and 3 from ``start_frame`` on."""
         scores = score_frames(chunks, tokens, start_frame, question.search_end)
         if question.crop_frame is not None:
-            threshold = self.config.search.query_ratio
-            scores = suppress_occurrence(scores, question.crop_frame, threshold)
+            scores = suppress_occurrence(
+                scores,
+                question.crop_frame,
+                self.config.search.query_ratio,
+                window=(start_frame, question.search_end),
+            )
         refined = [
             refine(
                 candidate,

@@ -83,13 +83,21 @@ def score_frames(
     )
 
 
-def suppress_occurrence(scores: FrameScores, frame: int, threshold: float) -> FrameScores:
+def suppress_occurrence(
+    scores: FrameScores, frame: int, threshold: float, *, window: tuple[int, int]
+) -> FrameScores:
     """Zero the occurrence that a frame belongs to: itself, and both ways while above a threshold.
 
     The picture of the query was taken there, so it is no answer. Nothing changes if the frame was
     not searched.
+
+    Args:
+        scores: Best token of each sampled frame; with a stride the frame itself may be none.
+        frame: Clip frame of the query's picture.
+        threshold: Least similarity of the frames that belong to it.
+        window: First clip frame searched and one past the last.
     """
-    if len(scores.frame_idx) == 0 or not (scores.frame_idx[0] <= frame <= scores.frame_idx[-1]):
+    if len(scores.frame_idx) == 0 or not window[0] <= frame < window[1]:
         return scores
     at = int(np.abs(scores.frame_idx - frame).argmin())
     low, high = _extent(scores.similarity, at, threshold)

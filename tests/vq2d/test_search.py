@@ -48,7 +48,7 @@ def test_the_best_token_of_each_frame_wins():
 def test_nothing_searched_gives_nothing():
     empty = score_frames([], torch.ones((1, 2)), 0, 5)
     assert find_candidates(empty, SearchConfig()) == []
-    assert suppress_occurrence(empty, 3, 0.5) is empty
+    assert suppress_occurrence(empty, 3, 0.5, window=(0, 5)) is empty
 
 
 def test_peaks_suppress_their_neighbours_relative_to_themselves():
@@ -74,9 +74,26 @@ def test_top_k_and_floor():
 
 def test_the_querys_own_occurrence_is_no_answer():
     values = [0.9, 0.2, 0.65, 0.95, 0.7, 0.3, 0.85]
-    cleared = suppress_occurrence(scores(values), 3, 0.6)
+    cleared = suppress_occurrence(scores(values), 3, 0.6, window=(0, 7))
     assert cleared.similarity.tolist() == pytest.approx([0.9, 0.2, 0, 0, 0, 0.3, 0.85])
-    outside = suppress_occurrence(scores(values), 99, 0.6)
+    outside = suppress_occurrence(scores(values), 99, 0.6, window=(0, 7))
     assert outside.similarity.tolist() == pytest.approx(values)
-    strided = suppress_occurrence(scores(values, stride=2), 7, 0.6)  # between frames 6 and 8
-    assert float(strided.similarity[3]) == 0
+    strided = suppress_occurrence(scores(values, stride=2), 7, 0.6, window=(0, 14))
+    assert float(strided.similarity[3]) == 0  # 7 lies between frames 6 and 8
+
+
+@pytest.mark.parametrize(
+    ("crop", "window", "suppressed"),
+    [
+        (13, (0, 14), [12]),  # after the last sampled frame, inside the window
+        (14, (0, 14), []),
+        (11, (11, 14), [12]),  # before the first sampled frame, inside the window
+        (10, (11, 14), []),
+    ],
+)
+def test_the_window_decides_and_not_the_sampled_frames(crop, window, suppressed):
+    frames = np.arange(0, 14, 2, dtype=np.int32)
+    frames = frames[frames >= window[0]]
+    low = FrameScores(frames, np.full(len(frames), 0.5, np.float32), np.zeros((len(frames), 2)))
+    cleared = suppress_occurrence(low, crop, 0.6, window=window)
+    assert frames[cleared.similarity == 0].tolist() == suppressed
