@@ -28,24 +28,33 @@ def average_precision(scores: Scores, relevant: Truth) -> float:
 def r_precision(scores: Scores, relevant: Truth) -> float:
     """Share of relevant items among the first R, where R is how many there are; NaN for none.
 
+    Ties as in ``precision_at``.
+
     >>> r_precision(np.array([0.9, 0.5, -0.1]), np.array([True, False, True]))
     0.5
     """
-    R = int(relevant.sum())
-    if R == 0:
-        return float("nan")
-    return float(relevant[np.argsort(-scores, kind="stable")[:R]].mean())
+    return precision_at(scores, relevant, int(relevant.sum()))
 
 
 def precision_at(scores: Scores, relevant: Truth, k: int) -> float:
     """Hits among the first ``k``, always divided by ``k``; NaN if nothing is relevant.
 
+    Where items of equal score stand on both sides of place ``k``, the expected value over their
+    orders: the places that are left, times the share of relevant items among the equals.
+
     >>> precision_at(np.array([0.9, 0.5, -0.1]), np.array([True, False, True]), 4)
     0.5
+    >>> precision_at(np.array([0.9, 0.5, 0.5]), np.array([False, False, True]), 2)
+    0.25
     """
     if not relevant.any():
         return float("nan")
-    return float(relevant[np.argsort(-scores, kind="stable")[:k]].sum() / k)
+    if k >= len(scores):
+        return float(relevant.sum() / k)
+    last = np.partition(-scores, k - 1)[k - 1]  # the negated score of place k
+    above, equal = -scores < last, -scores == last
+    places = k - int(above.sum())
+    return float((relevant[above].sum() + places * relevant[equal].mean()) / k)
 
 
 def roc_auc(scores: Scores, relevant: Truth) -> float:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from sklearn.metrics import average_precision_score
 
 from eval import nearest
 from eval.coco import CocoImage, load_split
-from eval.ranking import average_precision, precision_at
+from eval.ranking import average_precision, precision_at, r_precision
 from eval.retrieval import (
     Query,
     QueryConfig,
@@ -115,6 +116,39 @@ def test_precision_is_always_divided_by_k():
     scores, truth = np.array([0.3, -0.2, 0.9, -0.5]), np.array([True, True, False, True])
     assert [precision_at(scores, truth, k) for k in (1, 2, 3, 50)] == [0, 1 / 2, 2 / 3, 3 / 50]
     assert np.isnan(precision_at(scores, np.zeros(4, bool), 2))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([-0.5, 0.0, 0.3]), st.booleans()), min_size=1, max_size=6),
+    st.integers(1, 8),
+)
+def test_precision_under_ties_is_the_mean_over_all_orders(items, k):
+    """Every order of the items, sorted stably by score, is one way that ties can fall."""
+    scores = np.array([s for s, _ in items])
+    truth = np.array([t for _, t in items])
+    if not truth.any():
+        assert np.isnan([precision_at(scores, truth, k), r_precision(scores, truth)]).all()
+        return
+    orders = [sorted(order, key=lambda i: -scores[i]) for order in permutations(range(len(items)))]
+    for found, first in ((precision_at(scores, truth, k), k), (r_precision(scores, truth), None)):
+        first = first or int(truth.sum())
+        expected = np.mean([truth[order[:first]].sum() / first for order in orders])
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_ceiling_of_coco_val_is_the_published_one():
+    """Seven classes of val2017 have fewer than 50 images; a perfect ranking then has 0.966."""
+    short = [8, 9, 28, 34, 37, 49, 49]  # toaster, hair drier, scissors, toothbrush, ...
+    positives = [*short, *np.linspace(50, 2693, 73).astype(int)]
+    shown = [frozenset(c for c, n in enumerate(positives) if i < n) for i in range(5000)]
+    database = [CocoImage(i, Path(), (1, 1), categories) for i, categories in enumerate(shown)]
+    perfect = np.array([np.arange(5000) < n for n in positives], np.float32)
+    queries = [Query(c, 9999, c) for c in range(80)]
+    figures = macro_means(class_means(list(score_queries(queries, database, perfect, 50))))
+    assert figures["ceiling"] == figures["precision"] == pytest.approx((73 + 214 / 50) / 80)
+    assert round(figures["ceiling"], 3) == 0.966
+    assert (figures["ap"], figures["classes"]) == (1, 80)
 
 
 # --- protocol ------------------------------------------------------------------------------------
