@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +49,21 @@ class Query:
     annotation_id: int
     image_id: int
     category_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The queries of a run.
+
+    Attributes:
+        config: How they were drawn, and how they are described.
+        queries: In the order of their figures.
+        taken_from: The file that held them; None if they were drawn for this run.
+    """
+
+    config: QueryConfig
+    queries: list[Query]
+    taken_from: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +127,38 @@ def read_queries(manifest: Sequence[Mapping[str, int]], split: CocoSplit) -> lis
             )
         queries.append(Query(found.annotation_id, found.image_id, found.category_id))
     return queries
+
+
+def read_manifest(file: Path, split: CocoSplit, asked: Mapping[str, float]) -> Manifest:
+    """A saved manifest, with the configuration that its queries were drawn with.
+
+    Args:
+        file: A ``manifest.json`` of an earlier run.
+        split: Where the queries come from.
+        asked: Fields of ``QueryConfig`` that the user named; they must not say otherwise.
+
+    Raises:
+        ConfigError: If the user asks for other queries than the file holds.
+        DataError: If the file is missing or no manifest, or its queries are not in the split.
+    """
+    if not file.is_file():
+        raise DataError(f"there is no manifest {file}; leave --manifest out to draw one")
+    try:
+        document = json.loads(file.read_text())
+        kept = {name: value for name, value in document["config"].items() if name != "type"}
+        manifest = Manifest(QueryConfig(**kept), read_queries(document["queries"], split), file)
+    except (AttributeError, KeyError, TypeError, ValueError) as err:
+        raise DataError(
+            f"{file} is no manifest of this command ({type(err).__name__}: {err}); leave "
+            f"--manifest out to draw one"
+        ) from err
+    for name, value in asked.items():
+        if kept.get(name) != value:
+            raise ConfigError(
+                f"{file} has {name} {kept.get(name)}, got {value}; leave the option out to use the "
+                f"manifest, or --manifest to draw other queries"
+            )
+    return manifest
 
 
 def score_queries(

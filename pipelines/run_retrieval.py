@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 import time
@@ -19,12 +18,12 @@ from eval import nearest
 from eval.coco import CocoSplit, load_split
 from eval.retrieval import (
     FIGURES,
-    Query,
+    Manifest,
     QueryConfig,
     QueryRow,
     class_means,
     macro_means,
-    read_queries,
+    read_manifest,
     score_queries,
     select_queries,
 )
@@ -51,12 +50,10 @@ def run(args: argparse.Namespace) -> None:
     start = time.perf_counter()
     if args.top_k < 1 or args.batch_size < 1 or (args.limit is not None and args.limit < 1):
         raise ConfigError("--top-k, --batch-size and --limit must be at least 1")
-    config = QueryConfig(
-        **{f.name: v for f in fields(QueryConfig) if (v := vars(args).get(f.name)) is not None}
-    )
     search = nearest.build_search(args.search, args.device)
     val, train = load_split(args.data, DATABASE), load_split(args.data, QUERIES)
-    queries = chosen_queries(args, train, config)
+    manifest = chosen_queries(args, train)
+    queries, config = manifest.queries, manifest.config
     database = list(val.images.values())[: args.limit]
     ren = build_model(args)
 
@@ -90,20 +87,23 @@ def run(args: argparse.Namespace) -> None:
         cv2.imwrite(str(args.out / "retrieval.jpg"), np.ascontiguousarray(sheet[..., ::-1]))
 
 
-def chosen_queries(args: argparse.Namespace, train: CocoSplit, config: QueryConfig) -> list[Query]:
+def chosen_queries(args: argparse.Namespace, train: CocoSplit) -> Manifest:
     """The queries of a given manifest, or newly drawn ones; saved beside the results."""
+    asked = {f.name: v for f in fields(QueryConfig) if (v := getattr(args, f.name)) is not None}
     if args.manifest is None:
-        queries = select_queries(train, config)
-    elif args.manifest.is_file():
-        queries = read_queries(json.loads(args.manifest.read_text())["queries"], train)
+        config = QueryConfig(**asked)
+        manifest = Manifest(config, select_queries(train, config))
     else:
-        raise DataError(f"there is no manifest {args.manifest}; leave --manifest out to draw one")
-    if not queries:
+        manifest = read_manifest(args.manifest, train, asked)
+    if not manifest.queries:
         raise DataError(
-            f"{train.file} holds no object of at least {config.min_area:g} px; lower --min-area"
+            f"{train.file} holds no object of at least {manifest.config.min_area:g} px; lower "
+            f"--min-area"
         )
-    write_json(args.out / "manifest.json", {"config": config, "queries": queries})
-    return queries
+    target = args.out / "manifest.json"
+    if manifest.taken_from is None or manifest.taken_from.resolve() != target.resolve():
+        write_json(target, {f.name: getattr(manifest, f.name) for f in fields(manifest)})
+    return manifest
 
 
 def build_model(args: argparse.Namespace) -> REN:
@@ -152,7 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--min-area", type=float, help="least pixels of a query's mask (1024)")
     add("--points", type=int, help="prompts inside a query's mask (128)")
     add("--seed", type=int, help="of the choice of queries and prompts (0)")
-    add("--manifest", type=Path, help="take the queries of this manifest.json")
+    add("--manifest", type=Path, help="take queries and their settings from this manifest.json")
     add("--top-k", type=int, default=50, help="K of RP@K (50)")
     add("--search", choices=nearest.NAMES, default="matrix", help="how vectors are compared")
     add("--limit", type=int, help="database images (default: all)")

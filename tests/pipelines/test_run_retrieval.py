@@ -53,7 +53,34 @@ def test_a_manifest_and_faiss_give_the_same_figures(command, tmp_path, capsys):
     assert run_retrieval.main([*command, *options, "--pictures", "0"]) == 0
     second = json.loads((tmp_path / "run/retrieval.json").read_text())
     assert second["figures"] == first["figures"]
-    assert json.loads((tmp_path / "run/manifest.json").read_text()) == json.loads(kept.read_text())
+    again, given = (json.loads(f.read_text()) for f in (tmp_path / "run/manifest.json", kept))
+    assert (given.pop("taken_from"), again.pop("taken_from")) == (None, str(kept))
+    assert again == given
+
+
+def test_a_manifest_keeps_the_settings_that_its_queries_were_drawn_with(command, tmp_path, capsys):
+    assert run_retrieval.main([*command, "--seed", "7", "--pictures", "0"]) == 0
+    first = json.loads((tmp_path / "run/retrieval.json").read_text())
+    own = tmp_path / "run/manifest.json"
+    drawn = json.loads(own.read_text())
+    assert [drawn["config"][n] for n in ("per_class", "points", "seed")] == [2, 16, 7]
+    bare = ["--data", command[1], "--top-k", "2", "--no-aggregate", "--pictures", "0"]
+    taken = [*bare, "--manifest", str(own)]
+    assert run_retrieval.main([*taken, "--out", str(tmp_path / "other")]) == 0
+    result = json.loads((tmp_path / "other/retrieval.json").read_text())
+    assert result["queries"] == first["queries"]
+    assert result["rows"] == first["rows"]
+    written = json.loads((tmp_path / "other/manifest.json").read_text())
+    assert written == {**drawn, "taken_from": str(own)}
+    assert run_retrieval.main([*taken, "--out", str(tmp_path / "run")]) == 0
+    assert json.loads(own.read_text()) == drawn  # the given file itself is left alone
+    capsys.readouterr()
+    assert run_retrieval.main([*taken, "--seed", "8"]) == 2
+    assert "has seed 7, got 8" in capsys.readouterr().err
+    for broken in ("{", "[]", '{"queries": []}', '{"config": {"colour": 1}, "queries": []}'):
+        (tmp_path / "broken.json").write_text(broken)
+        assert run_retrieval.main([*bare, "--manifest", str(tmp_path / "broken.json")]) == 1
+        assert "is no manifest of this command" in capsys.readouterr().err
 
 
 def test_other_settings(command, tmp_path, capsys):
