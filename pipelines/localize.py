@@ -14,7 +14,6 @@ from pipelines.vq2d_models import add_model_options, chosen_localizer, run_comma
 from ren_core.errors import ConfigError
 from vq2d.own_video import FPS, Asked, ask_by_moment, ask_by_picture, localize_in
 from vq2d.query_picture import clock
-from vq2d.report import picture_of
 from vq2d.report_page import ReportEntry, write_index
 from vq2d.results import save_localization
 from vq2d.summary_plot import draw_summary
@@ -66,7 +65,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         f"in its last frame at x {box[0]}..{box[2]}, y {box[1]}..{box[3]}"
     )
 
-    view = picture_of(asked.query, frames, found, metrics={}, title=args.video.name)
+    view = asked.view(frames, found, args.video.name)
     files = [out / f"answer{end}" for end in (".png", ".jpg", ".mp4")]
     draw_summary(view, files[0])
     draw_poster(view, files[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +12,8 @@ import numpy as np
 from ren_core.errors import ConfigError, DataError
 from ren_core.geometry import Boxes
 from vq2d.localizer import Localization, Localizer, Question
+from vq2d.query_picture import QueryPicture
+from vq2d.report import picture_of
 from vq2d.tokens import clip_tokens, open_tokens
 from vq2d.types import Image, QueryKey, VisualQuery
 from vq2d.video import VideoFrames
@@ -25,6 +27,12 @@ class Asked:
 
     question: Question
     query: VisualQuery
+
+    def view(self, frames: VideoFrames, found: Localization, title: str) -> QueryPicture:
+        """What is drawn about the answer; a picture that is not from the video is shown itself."""
+        view = picture_of(self.query, frames, found, metrics={}, title=title)
+        is_own = self.question.crop_frame is not None
+        return view if is_own else replace(view, query_image=self.question.picture)
 
 
 def ask_by_moment(

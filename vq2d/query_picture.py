@@ -29,6 +29,8 @@ class QueryPicture:
         truth: The true track in frame pixels; None if unknown.
         metrics: What is printed in the summary, such as ``{"stIoU": 0.41}``.
         title: One line; the object's name or the query's key.
+        query_image: (H, W, 3) a picture of the object that is not from the clip; None: the query is
+            the crop of a frame.
     """
 
     query: VisualQuery
@@ -40,6 +42,7 @@ class QueryPicture:
     truth: ResponseTrack | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     title: str = ""
+    query_image: Image | None = None
 
     def __post_init__(self) -> None:
         if self.crop_box_xyxy.shape != (4,):
@@ -57,6 +60,11 @@ class QueryPicture:
         return min(max(self.query.crop_frame, 0), len(self.frames) - 1)
 
     @property
+    def crop_frame_end(self) -> int:
+        """One past the frame that shows the crop; 0 if the query's picture is not from the clip."""
+        return 0 if self.query_image is not None else self.crop_frame + 1
+
+    @property
     def window_end(self) -> int:
         """One past the last searched frame."""
         return min(max(self.query.query_frame, 0), len(self.frames))
@@ -67,7 +75,12 @@ class QueryPicture:
         return " ".join(self.title.split()) or str(self.query.key)
 
     def crop_image(self) -> Image:
-        """The query's crop as far as it lies in the frame; one grey pixel if it lies outside."""
+        """The query's picture: the given one, else the crop as far as it lies in the frame.
+
+        A crop outside the frame gives one grey pixel.
+        """
+        if self.query_image is not None:
+            return self.query_image
         box = clip_boxes(self.crop_box_xyxy, self.frames.size_hw)
         x1, y1 = np.floor(box[:2]).astype(int)
         x2, y2 = np.ceil(box[2:]).astype(int)

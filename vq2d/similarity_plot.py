@@ -111,13 +111,14 @@ def _mark_frames(axes: Any, view: QueryPicture) -> None:  # noqa: ANN401
     crop, query = view.query.crop_frame, view.query.query_frame
     note = " (not in the clip)" if crop != view.crop_frame else ""
     axes.axvline(query, color=colour, linewidth=2, label=f"query frame {query}")
-    axes.axvline(
-        view.crop_frame,
-        color=colour,
-        linewidth=2,
-        linestyle=(0, (1, 1.2)),
-        label=f"crop frame {crop}{note}",
-    )
+    if view.query_image is None:
+        axes.axvline(
+            view.crop_frame,
+            color=colour,
+            linewidth=2,
+            linestyle=(0, (1, 1.2)),
+            label=f"crop frame {crop}{note}",
+        )
     _, end = frame_limits(view)
     if query < end:
         axes.axvspan(
@@ -135,5 +136,5 @@ def _mark_frames(axes: Any, view: QueryPicture) -> None:  # noqa: ANN401
 def frame_limits(view: QueryPicture) -> tuple[float, float]:
     """From the first frame to shortly after the last that matters, half a frame around."""
     ends = [t.end_frame for t in (view.track, view.truth) if t is not None]
-    end = max([view.window_end, view.crop_frame + 1, *ends])
+    end = max([view.window_end, view.crop_frame_end, *ends])
     return -0.5, min(round(1.04 * end) + 1, len(view.frames)) - 0.5

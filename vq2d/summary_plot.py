@@ -122,23 +122,11 @@ class Page:
 
 
 def choose_panels(view: QueryPicture) -> list[Panel]:
-    """Query frame and crop; then start, middle and end of the answer, or the best candidates.
+    """The question; then start, middle and end of the answer, or the best candidates.
 
-    A sixth panel shows the middle of the truth if the answer misses its frames.
+    One more panel shows the middle of the truth if the answer misses its frames.
     """
-    crop_frame = view.crop_frame
-    is_past = crop_frame != view.query.crop_frame
-    caption = "crop frame is not in the clip" if is_past else _when(crop_frame)
-    panels = [
-        Panel(
-            view.frames[crop_frame],
-            "crop frame",
-            caption,
-            QUERY,
-            [(view.crop_box_xyxy, QUERY, "solid")],
-        ),
-        Panel(view.crop_image(), "query crop", _size(view.crop_box_xyxy), QUERY),
-    ]
+    panels = _query_panels(view)
     if view.track is not None:
         panels += [_frame_panel(view, i, n, PREDICTED) for i, n in _moments(view.track)]
     else:
@@ -148,6 +136,20 @@ def choose_panels(view: QueryPicture) -> list[Panel]:
         middle = (view.truth.start_frame + view.truth.end_frame - 1) // 2
         panels.append(_frame_panel(view, middle, "truth, middle", TRUTH))
     return panels
+
+
+def _query_panels(view: QueryPicture) -> list[Panel]:
+    """The given picture of the object, or the frame that shows it and its crop."""
+    if view.query_image is not None:
+        H, W = view.query_image.shape[:2]
+        return [Panel(view.query_image, "query picture", f"{W} × {H} px", QUERY)]
+    is_past = view.crop_frame != view.query.crop_frame
+    caption = "crop frame is not in the clip" if is_past else _when(view.crop_frame)
+    boxes = [(view.crop_box_xyxy, QUERY, "solid")]
+    return [
+        Panel(view.frames[view.crop_frame], "crop frame", caption, QUERY, boxes),
+        Panel(view.crop_image(), "query crop", _size(view.crop_box_xyxy), QUERY),
+    ]
 
 
 def best_candidates(candidates: Sequence[Candidate], count: int = 3) -> list[Candidate]:

@@ -133,7 +133,7 @@ class TimelineStrip:
                 end = min(max(end, start + 2), LEFT + self._plot_width)
                 strip[top : top + BAR_HEIGHT, start:end] = colour
         _draw_line(strip, round(self._x(view.window_end)), QUERY, gap=0)
-        if view.crop_frame < self._num_frames:
+        if 0 < view.crop_frame_end <= self._num_frames:
             _draw_line(strip, round(self._x(view.crop_frame + 0.5)), QUERY, gap=3)
         for candidate in view.candidates:
             if candidate.frame_idx < self._num_frames:
@@ -187,7 +187,7 @@ def legend_kinds(view: QueryPicture, num_frames: int) -> list[str]:
     if view.candidates:
         kinds.append("candidate")
     kinds.append("query frame")
-    return [*kinds, "crop frame"] if view.crop_frame < num_frames else kinds
+    return [*kinds, "crop frame"] if 0 < view.crop_frame_end <= num_frames else kinds
 
 
 def _draw_sign(strip: Picture, kind: str, x: int) -> None:

@@ -16,10 +16,17 @@ from vq2d.query_picture import QueryPicture, box_at, similarity_range
 from vq2d.report_page import ReportEntry, write_index
 from vq2d.similarity_plot import frame_limits
 from vq2d.summary_plot import best_candidates, choose_panels, draw_summary
-from vq2d.timeline_plot import STRIP_HEIGHT, TRUTH_TOP, TimelineStrip
+from vq2d.timeline_plot import STRIP_HEIGHT, TRUTH_TOP, TimelineStrip, legend_kinds
 from vq2d.types import Candidate, QueryKey, ResponseTrack, VisualQuery
 from vq2d.video_writer import write_h264
-from vq2d.visualize import TAIL_FRAMES, VideoScene, draw_poster, draw_video, shown_frames
+from vq2d.visualize import (
+    TAIL_FRAMES,
+    VideoScene,
+    draw_poster,
+    draw_video,
+    query_inset,
+    shown_frames,
+)
 
 GREY = 90
 
@@ -155,6 +162,33 @@ def test_video_ends_shortly_after_the_query_frame():
     assert shown_frames(make_view(100)) == 30 + TAIL_FRAMES
     late = ResponseTrack(50, np.ones((5, 4), np.float32), 1.0)
     assert shown_frames(make_view(100, truth=late)) == 55 + TAIL_FRAMES
+
+
+def test_a_picture_from_elsewhere_is_shown_as_it_is(tmp_path):
+    given = np.zeros((40, 20, 3), np.uint8)
+    given[:20], given[20:] = (250, 230, 20), (20, 60, 240)
+    view = make_view(query_image=given, query_frame=40, crop_frame=40, truth=None)
+    labels = [panel.label for panel in choose_panels(view)]
+    assert labels[:2] == ["query picture", "predicted, start"]
+    assert (choose_panels(view)[0].picture == given).all()
+    assert choose_panels(view)[0].caption == "20 × 40 px"
+    assert "crop frame" not in legend_kinds(view, 40)
+    assert "crop frame" in legend_kinds(make_view(), 40)
+
+    inset = query_inset(view, 100)
+    assert inset.shape[:2] == (121, 56)  # 50 x 100 pixels, head, border
+    assert is_near(inset[18 + 25, 28], given[0, 0], 3)
+    assert is_near(inset[18 + 75, 28], given[-1, 0], 3)
+    draw_poster(view, tmp_path / "q.jpg")
+    poster = cv2.imread(str(tmp_path / "q.jpg"))[..., ::-1]
+    top_right = poster[:150, 500:640].reshape(-1, 3)
+    for colour in (given[0, 0], given[-1, 0]):
+        assert sum(is_near(pixel, colour, 25) for pixel in top_right) > 1000
+
+    draw_summary(view, tmp_path / "q.png")
+    summary = cv2.imread(str(tmp_path / "q.png"))[..., ::-1]
+    for colour in (given[0, 0], given[-1, 0]):
+        assert (np.abs(summary.astype(int) - colour).max(axis=2) <= 3).sum() > 5000
 
 
 def one_box(*box_xyxy):
