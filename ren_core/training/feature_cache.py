@@ -23,7 +23,7 @@ from ren_core.training.views import View, ViewConfig, augment, plain_view
 
 logger = logging.getLogger(__name__)
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ren_core.errors import ConfigError
@@ -126,15 +128,13 @@ def squash_matrix(size_hw: tuple[int, int], size: int) -> Matrix:
 def warp_image(image: Image, matrix: Matrix, size: int) -> Image:
     """The view (size, size, 3) of an image (H, W, 3); black where the image does not reach.
 
-    Where the map shrinks the image, the image is blurred first, so that nothing aliases.
+    Where the map shrinks the image, details that the view cannot hold are averaged away first, so
+    that nothing aliases.
     """
-    shrink = np.linalg.svd(matrix[:2, :2], compute_uv=False).max() ** -1
-    source = image
-    if shrink > 1.2:
-        source = cv2.GaussianBlur(image, (0, 0), 0.4 * shrink)
+    small, rest = _shrink(image, matrix)
     warped: Image = cv2.warpAffine(
-        source,
-        _cv_matrix(matrix),
+        small,
+        _cv_matrix(rest),
         (size, size),
         flags=cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,  # the picture's edge shall not fade to black
@@ -142,6 +142,25 @@ def warp_image(image: Image, matrix: Matrix, size: int) -> Image:
     everywhere = np.ones((1, *image.shape[:2]), bool)
     warped[~warp_masks(everywhere, matrix, size)[0]] = 0
     return warped
+
+
+def _shrink(image: Image, matrix: Matrix) -> tuple[Image, Matrix]:
+    """The image resized along each of its axes by as much as the map shrinks it, and the rest.
+
+    With the filter of inference (bilinear with antialiasing). Squashing a wide image shrinks its
+    two axes differently, so one blur for both would alias or lose detail.
+    """
+    H, W = image.shape[:2]
+    extent_x, extent_y = np.linalg.norm(np.linalg.inv(matrix[:2, :2]), axis=1).clip(min=1)
+    size_hw = (math.ceil(H / extent_y - 1e-6), math.ceil(W / extent_x - 1e-6))
+    if size_hw == (H, W):
+        return image, matrix
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    small = F.interpolate(pixels, size_hw, mode="bilinear", align_corners=False, antialias=True)
+    return (
+        np.ascontiguousarray(small[0].permute(1, 2, 0).numpy()),
+        matrix @ np.diag([W / size_hw[1], H / size_hw[0], 1.0]),
+    )
 
 
 def warp_masks(masks: Masks, matrix: Matrix, size: int) -> Masks:

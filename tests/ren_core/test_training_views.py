@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from ren_core.encoders.base import squash
 from ren_core.errors import ConfigError
 from ren_core.training.views import (
     ViewConfig,
@@ -136,3 +138,58 @@ def test_no_masks_are_no_masks():
 def test_view_config_rejects_nonsense(wrong):
     with pytest.raises(ConfigError):
         ViewConfig(**{"size": 32, **wrong})
+
+
+def _stripes(size_hw, width, axis):
+    along = np.arange(size_hw[axis]) // width % 2 * 255
+    grey = along[None, :] if axis == 1 else along[:, None]
+    return np.repeat(np.broadcast_to(grey, size_hw)[..., None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size_wh", [(900, 300), (481, 321), (300, 900)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_plain_view_shows_what_inference_shows(size_wh, axis):
+    # the squash shrinks the two sides differently; stripes alias if the blur follows the other
+    image = _stripes(size_wh[::-1], 4, axis)
+    view = plain_view(image, np.zeros((0, *image.shape[:2]), bool), 224).image
+    expected = squash(torch.from_numpy(image).permute(2, 0, 1)[None].float(), 224)[0]
+    assert np.abs(view - expected.permute(1, 2, 0).numpy()).max() <= 2
+
+
+def _turned(size_hw, degrees, zoom=1.0, size=160):
+    cos, sin = zoom * np.cos(np.radians(degrees)), zoom * np.sin(np.radians(degrees))
+    turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    centre = np.array([[1, 0, size / 2], [0, 1, size / 2], [0, 0, 1]])
+    return centre @ turn @ np.linalg.inv(centre) @ squash_matrix(size_hw, size)
+
+
+@pytest.mark.parametrize("size_wh", [(900, 300), (481, 321)])
+@pytest.mark.parametrize("degrees", [0, 45, 90])
+def test_stripes_that_are_too_fine_for_a_view_become_grey(size_wh, degrees):
+    size_hw = size_wh[::-1]
+    width = size_wh[0] // 320  # a period is at most 0.7 pixels of the view
+    matrix = _turned(size_hw, degrees)
+    middle = warp_image(_stripes(size_hw, width, 1), matrix, 160)[50:110, 50:110]
+    assert middle.std() < 8  # of 127; what the filter of inference leaves
+    coarse = warp_image(_stripes(size_hw, 24, 0), matrix, 160)[50:110, 50:110]
+    assert coarse.std() > 110  # along the other axis nothing is lost
+
+
+@pytest.mark.parametrize(
+    ("degrees", "flip", "zoom"),
+    [(0, 1, 1.0), (0, -1, 1.0), (0, 1, 3.0), (0, 1, 0.5), (30, 1, 1.0), (30, -1, 2.0)],
+)
+@pytest.mark.parametrize("size_hw", [(300, 900), (321, 481), (333, 500)])
+def test_image_and_mask_have_the_same_centre(degrees, flip, zoom, size_hw):
+    y, x = (np.mgrid[: size_hw[0], : size_hw[1]] + 0.5) / np.reshape(size_hw, (2, 1, 1))
+    disc = (x - 0.48) ** 2 + (y - 0.53) ** 2 < 0.13**2
+    image = (disc[..., None] * 255).repeat(3, axis=2).astype(np.uint8)
+    matrix = _turned(size_hw, degrees, zoom=zoom)
+    matrix = np.array([[flip, 0, 160 * (flip < 0)], [0, 1, 0], [0, 0, 1]]) @ matrix
+    mask = warp_masks(disc[None], matrix, 160)[0].astype(float)
+    pixels = warp_image(image, matrix, 160)[..., 0].astype(float)
+    centres = [
+        [(weight * axis).sum() / weight.sum() for axis in np.mgrid[:160, :160]]
+        for weight in (mask, pixels)
+    ]
+    assert np.abs(np.subtract(*centres)).max() < 0.1
