@@ -7,8 +7,9 @@ to the patches of one region at a time; all regions of all images take part in o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -16,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ren_core.encoders.base import EncoderSpec, check_region_masks, squash
+from ren_core.encoders.base import EncoderSpec, PatchEncoder, check_region_masks, squash
+from ren_core.encoders.openclip import OpenClipViT
 from ren_core.encoders.timm_vit import TimmViT
 from ren_core.errors import ConfigError
 from ren_core.images import as_float_images
@@ -88,27 +90,21 @@ class RegionPooler(Protocol):
 
 
 class ClassTokenPooler:
-    """A timm ViT whose class token sees, in the final block, only the patches of one region.
+    """A ViT whose class token sees, in the final block, only the patches of one region.
 
-    Class and register tokens stay visible. With a full mask the result is the network's own output.
+    Class and register tokens stay visible. With a full mask the result is the network's own output;
+    tokens of an OpenCLIP tower are in the space that it shares with its texts.
 
     Args:
-        encoder: A ViT that pools by its class token (DINO, DINOv2, CLIP).
+        encoder: A ViT that pools by its class token (DINO, DINOv2, CLIP), of timm or OpenCLIP.
 
     Raises:
         ConfigError: If it has no class token, pools otherwise, or turns positions in its blocks.
     """
 
-    def __init__(self, encoder: TimmViT) -> None:
-        network: Any = encoder.network
-        if getattr(network, "cls_token", None) is None or network.global_pool != "token":
-            raise ConfigError(f"{encoder.spec.name} does not pool by a class token")
-        if getattr(network, "rope", None) is not None:
-            raise ConfigError(
-                f"{encoder.spec.name} turns positions inside its blocks, which copies of the class "
-                f"token would upset; choose a DINO, DINOv2 or CLIP model"
-            )
+    def __init__(self, encoder: PatchEncoder) -> None:
         self.encoder = encoder
+        self._pool = _class_token_pooling(encoder)
 
     @property
     def spec(self) -> EncoderSpec:
@@ -118,25 +114,52 @@ class ClassTokenPooler:
     @torch.no_grad()
     def pool_regions(self, images: Tensor, masks: Tensor) -> Tensor:
         """As ``RegionPooler``: one copy of the class token for each region in the final block."""
-        network: Any = self.encoder.network
         check_region_masks(masks, len(images), self.spec.grid**2)
-        found = network.forward_intermediates(
-            self.encoder.prepare(images),
-            indices=[len(network.blocks) - 2],
-            return_prefix_tokens=True,
-            stop_early=True,
-            output_fmt="NLC",
-            intermediates_only=True,
-        )
-        patches, prefix = found[0]  # what enters the final block
-        R, registers = masks.shape[1], prefix.shape[1] - 1
+        prepared = self.encoder.prepare(images)
+        return self._pool(prepared, masks.to(prepared.device))
 
-        copies = prefix[:, :1].expand(-1, R, -1)
-        sequence = torch.cat([copies, prefix[:, 1:], patches], dim=1)
-        hidden = _hidden(masks.to(patches.device), registers, patches.dtype)
-        after = network.blocks[-1](sequence, attn_mask=hidden)[:, :R]
-        embeddings: Tensor = network.head(network.fc_norm(network.norm(after)))
-        return embeddings
+
+def _class_token_pooling(encoder: PatchEncoder) -> Callable[[Tensor, Tensor], Tensor]:
+    """What makes embeddings (B, R, E) of prepared images and masks (B, R, P).
+
+    Raises:
+        ConfigError: As ``ClassTokenPooler``.
+    """
+    name = encoder.spec.name
+    if isinstance(encoder, OpenClipViT) and encoder.has_class_token:
+        return encoder.pool_class_token
+    network: Any = encoder.network if isinstance(encoder, TimmViT) else None
+    if getattr(network, "cls_token", None) is None or network.global_pool != "token":
+        raise ConfigError(
+            f"{name} does not pool by a class token; choose a DINO, DINOv2 or CLIP model"
+        )
+    if getattr(network, "rope", None) is not None:
+        raise ConfigError(
+            f"{name} turns positions inside its blocks, which copies of the class token would "
+            f"upset; choose a DINO, DINOv2 or CLIP model"
+        )
+    return partial(_pool_by_timm, network)
+
+
+def _pool_by_timm(network: Any, images: Tensor, masks: Tensor) -> Tensor:  # noqa: ANN401 - no stubs
+    """Embeddings of regions from a timm ViT, its final block run on copies of the class token."""
+    found = network.forward_intermediates(
+        images,
+        indices=[len(network.blocks) - 2],
+        return_prefix_tokens=True,
+        stop_early=True,
+        output_fmt="NLC",
+        intermediates_only=True,
+    )
+    patches, prefix = found[0]  # what enters the final block
+    R, registers = masks.shape[1], prefix.shape[1] - 1
+
+    copies = prefix[:, :1].expand(-1, R, -1)
+    sequence = torch.cat([copies, prefix[:, 1:], patches], dim=1)
+    hidden = _hidden(masks, registers, patches.dtype)
+    after = network.blocks[-1](sequence, attn_mask=hidden)[:, :R]
+    embeddings: Tensor = network.head(network.fc_norm(network.norm(after)))
+    return embeddings
 
 
 def _hidden(masks: Tensor, registers: int, dtype: torch.dtype) -> Tensor:

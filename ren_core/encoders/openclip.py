@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import open_clip
+import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -33,6 +35,50 @@ class OpenClipViT(PatchEncoder):
         )
         features: Tensor = found["image_intermediates"][0]
         return features
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether the tower's image embedding comes from its class token, as CLIP's does."""
+        tower: Any = self.tower
+        return tower.attn_pool is None and tower.pool_type == "tok"
+
+    def pool_class_token(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Embeddings of regions: the final block's class token sees only the patches of one region.
+
+        All regions take part in one attention, whose queries are copies of the class token. With a
+        full mask the result is the tower's own output.
+
+        Args:
+            images: (B, 3, input_size, input_size), normalised.
+            masks: (B, R, P) bool on the device of the tower; no row is empty.
+
+        Returns:
+            (B, R, E) in the space that the tower shares with CLIP's texts, not normalised.
+        """
+        tower: Any = self.tower
+        *_, block = tower.transformer.resblocks
+        found = tower.forward_intermediates(
+            images,
+            indices=[len(tower.transformer.resblocks) - 2],
+            stop_early=True,
+            intermediates_only=True,
+            output_fmt="NLC",
+            output_extra_tokens=True,
+        )
+        (patches,), (prefix,) = found["image_intermediates"], found["image_intermediates_prefix"]
+        copies = prefix.expand(-1, masks.shape[1], -1)  # (B, R, D)
+
+        seen = block.ln_1(torch.cat([prefix, patches], dim=1))
+        hidden = torch.zeros(masks.shape, dtype=seen.dtype, device=seen.device)
+        hidden = hidden.masked_fill_(~masks, float("-inf"))
+        hidden = torch.cat([hidden.new_zeros(*hidden.shape[:2], 1), hidden], dim=2)
+        hidden = hidden.repeat_interleave(block.attn.num_heads, dim=0)  # (B * heads, R, 1 + P)
+        attended = block.attention(block.ln_1(copies), k_x=seen, v_x=seen, attn_mask=hidden)
+        after = copies + block.ls_1(attended)
+        after = after + block.ls_2(block.mlp(block.ln_2(after)))
+
+        embeddings: Tensor = tower.ln_post(after) @ tower.proj
+        return embeddings
 
 
 def create_tower(model: str, input_size: int, options: Mapping[str, object]) -> nn.Module:

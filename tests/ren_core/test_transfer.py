@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from open_clip.transformer import VisionTransformer
 
 from ren_core.encoders.base import EncoderSpec
 from ren_core.encoders.catalog import build_encoder
+from ren_core.encoders.openclip import OpenClipViT
 from ren_core.encoders.siglip2 import Sizes, random_siglip2
 from ren_core.encoders.timm_vit import TimmViT, create_vit
 from ren_core.errors import ConfigError, ShapeError
@@ -23,7 +25,7 @@ from ren_core.transfer import (
     patch_regions,
     transfer_regions,
 )
-from tests.tiny import tiny_ren
+from tests.tiny import TinyEncoder, tiny_ren
 
 SMALL = {"depth": 3, "embed_dim": 48, "num_heads": 3}
 SIGLIP = Sizes(width=48, depth=2, heads=3, text_width=32, text_heads=2)
@@ -66,7 +68,29 @@ ENCODERS = {
     ),
     "registers": lambda: vit("vit_small_patch14_reg4_dinov2", 56),
     "clip": lambda: vit("vit_base_patch16_clip_224", 64),
+    "openclip": lambda: build_encoder(
+        "openclip-vitg14", pretrained=False, options={"layers": 3, "width": 176}, seed=2
+    ),
 }
+
+
+def whole_network(encoder):
+    """The function from prepared images to image embeddings."""
+    return encoder.tower if isinstance(encoder, OpenClipViT) else encoder.network
+
+
+def entering_final_block(encoder, images):
+    """Every token that enters the final block, that block, and what follows it."""
+    if isinstance(encoder, OpenClipViT):
+        tower = encoder.tower
+        x = tower._embeds(encoder.prepare(images))
+        *blocks, final = tower.transformer.resblocks
+        for block in blocks:
+            x = block(x)
+        return x, 1, final, lambda token: tower.ln_post(token) @ tower.proj
+    network = encoder.network
+    x = network.norm_pre(network._pos_embed(network.patch_embed(encoder.prepare(images))))
+    return network.blocks[:-1](x), network.num_prefix_tokens, network.blocks[-1], network.norm
 
 
 @pytest.mark.data
@@ -108,13 +132,14 @@ def test_tokens_of_real_images_are_those_of_each_regions_patches_alone(pictures,
 
 
 @pytest.mark.data
-def test_class_token_of_real_images(pictures):
-    pooler = ClassTokenPooler(ENCODERS["registers"]())
+@pytest.mark.parametrize("name", ["registers", "openclip"])
+def test_class_token_of_real_images(pictures, name):
+    pooler = ClassTokenPooler(ENCODERS[name]())
     ren = tiny_ren(merge_similarity=0.98)
     found = transfer_regions(pictures, ren.encode(pictures), pooler)
     for picture, f in zip(pictures, found, strict=True):
         encoder = pooler.encoder
-        expected = encoder.network(encoder.prepare(picture[None] / 255))[0]
+        expected = whole_network(encoder)(encoder.prepare(picture[None] / 255))[0]
         torch.testing.assert_close(f.image_token, expected, rtol=1e-3, atol=1e-4)
         assert f.tokens.isfinite().all()
 
@@ -161,7 +186,8 @@ def test_class_token_with_a_full_mask_is_the_ordinary_output(name):
     images = torch.rand(2, 3, 40, 60, generator=torch.Generator().manual_seed(0))
     full = torch.ones(2, 3, encoder.spec.grid**2, dtype=torch.bool)
     found = ClassTokenPooler(encoder).pool_regions(images, full)
-    expected = encoder.network(encoder.prepare(images))
+    expected = whole_network(encoder)(encoder.prepare(images))
+    assert found.shape == (2, 3, expected.shape[1])
     for region in range(3):
         torch.testing.assert_close(found[:, region], expected, rtol=1e-4, atol=1e-5)
 
@@ -170,19 +196,15 @@ def test_class_token_with_a_full_mask_is_the_ordinary_output(name):
 def test_masked_class_token_sees_its_region_only(name):
     """The final block on the class token, registers and the region's patches alone defines it."""
     encoder = lively(ENCODERS[name]())
-    network = encoder.network
     images = torch.rand(2, 3, 40, 60, generator=torch.Generator().manual_seed(0))
     masks = torch.rand(2, 5, encoder.spec.grid**2, generator=torch.Generator().manual_seed(1)) < 0.4
     found = ClassTokenPooler(encoder).pool_regions(images, masks)
     with torch.no_grad():
-        x = network.patch_embed(encoder.prepare(images))
-        x = network.norm_pre(network._pos_embed(x))
-        x = network.blocks[:-1](x)
-        prefix = network.num_prefix_tokens
+        x, prefix, final, after = entering_final_block(encoder, images)
         for b in range(2):
             for r in range(5):
                 kept = torch.cat([x[b, :prefix], x[b, prefix:][masks[b, r]]])
-                alone = network.norm(network.blocks[-1](kept[None]))[0, 0]
+                alone = after(final(kept[None]))[0, 0]
                 torch.testing.assert_close(found[b, r], alone, rtol=1e-4, atol=1e-5)
     assert (found[0, 0] - found[0, 1]).abs().max() > 0.05
 
@@ -194,6 +216,12 @@ def test_encoders_that_cannot_be_masked_are_refused(siglip):
     dinov3 = build_encoder("dinov3-vitl16", pretrained=False, input_size=64, options=options)
     with pytest.raises(ConfigError, match="class token"):
         ClassTokenPooler(dinov3)
+    averaging = VisionTransformer(28, 14, 32, 2, 2, 2.0, output_dim=8, pool_type="avg")
+    spec = EncoderSpec(name="averaging", input_size=28, patch_size=14, dim=32)
+    for encoder in (TinyEncoder(), OpenClipViT(spec, averaging)):
+        sentence = f"{encoder.spec.name} does not pool by a class token; choose a DINO"
+        with pytest.raises(ConfigError, match=sentence):
+            ClassTokenPooler(encoder)
     pooler = ClassTokenPooler(ENCODERS["dino"]())
     with pytest.raises(ShapeError, match="empty"):
         pooler.pool_regions(torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 16, dtype=torch.bool))
