@@ -19,6 +19,10 @@ LAYOUT = (
 )
 ZIPS = ("zips/train2017.zip", "zips/val2017.zip", "annotations/annotations_trainval2017.zip")
 FETCH = "for z in {}; do curl -fLO http://images.cocodataset.org/$z && unzip -q ${{z##*/}}; done"
+ADVICE = (
+    f"--data must hold COCO 2017 in its official layout ({LAYOUT}); in that folder run "
+    f"`{FETCH.format(' '.join(ZIPS))}`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,7 @@ def load_split(root: Path, split: str) -> CocoSplit:
     file = root / "annotations" / f"instances_{split}.json"
     for needed in (file, root / split):
         if not needed.exists():
-            raise DataError(
-                f"{needed} is missing: --data must hold COCO 2017 in its official layout "
-                f"({LAYOUT}); in that folder run `{FETCH.format(' '.join(ZIPS))}`"
-            )
+            raise DataError(f"{needed} is missing: {ADVICE}")
     try:
         document = json.loads(file.read_text())
         return _parse(document, file, root / split)

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from eval.coco import CocoImage, CocoSplit
+from eval.coco import ADVICE, CocoImage, CocoSplit
 from eval.describe import grid_centres
 from eval.nearest import Search
 from eval.retrieval import Query, QueryConfig
@@ -200,6 +200,8 @@ def read_checked(image: CocoImage) -> Image:
     Raises:
         DataError: If the file is missing, or its size is not the annotated one.
     """
+    if not image.file.is_file():
+        raise DataError(f"{image.file} is missing: {ADVICE}")
     picture = read_image(image.file)
     if picture.shape[:2] != image.size_hw:
         raise DataError(

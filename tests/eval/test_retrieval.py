@@ -402,6 +402,14 @@ def test_a_picture_of_another_size_is_an_error(tmp_path):
         database_tokens(split, list(split.images.values()), tiny_ren(), out=tmp_path / "s")
 
 
+def test_a_missing_picture_names_the_command(tmp_path):
+    write_coco(tmp_path, "val2017", {1: (1,)})
+    (tmp_path / "val2017/1.png").unlink()
+    split = load_split(tmp_path, "val2017")
+    with pytest.raises(DataError, match=r"1\.png is missing.*run `for z in zips/train2017\.zip"):
+        database_tokens(split, list(split.images.values()), tiny_ren(), out=tmp_path / "s")
+
+
 def test_pictures_are_spread_over_the_queries():
     assert spread([4, 5, 6], 9) == [4, 5, 6]
     assert spread([], 3) == spread([1], 0) == []
