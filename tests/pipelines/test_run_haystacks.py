@@ -12,32 +12,36 @@ from ren_core import weights
 from ren_core.encoders.siglip2 import Sizes, random_siglip2
 from ren_core.errors import ShapeError
 from ren_core.weight_files import stored_path
-from tests.coco_questions import make_questions, read_objects, write_questions
+from tests.conftest import SHARED
 from tests.tiny import tiny_ren
+from tools import coco128
+from tools.coco_questions import make_questions, read_objects, write_questions
 
 pytestmark = pytest.mark.data
 SIZES = ["1", "2", "3", "5"]
 
 
-@pytest.fixture
-def coco(shared):
-    return shared / "data" / "train" / "coco128_seg"
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory):
+    if not SHARED.is_dir():
+        pytest.skip("../shared is not beside this checkout")
+    root = tmp_path_factory.mktemp("coco")
+    coco128.convert(SHARED / "data" / "train" / "coco128_seg", root)
+    return root
 
 
 @pytest.fixture
 def command(coco, tmp_path, monkeypatch):
     """Question files of four sizes over ten images, and the words of a run over them."""
     every = read_objects(coco)
-    chosen = [n for n, found in every.items() if len(found) > 1][:4]
-    chosen += [n for n, found in every.items() if not found][:6]
-    objects = {name: every[name] for name in chosen}
+    objects = {name: every[name] for name in sorted(every)[::13]}
     for size in SIZES:
         records = make_questions(objects, int(size), 6, seed=int(size))
         write_questions(tmp_path / "VHs_qa", int(size), records)
     monkeypatch.setattr(run_haystacks, "build_ren", lambda args: tiny_ren(merge_similarity=0.98))
     small = partial(random_siglip2, sizes=Sizes(width=48), input_size=64)
     monkeypatch.setattr(run_haystacks, "random_siglip2", small)
-    words = ["--data", str(tmp_path / "VHs_qa"), "--coco", str(coco / "images"), "--sizes", *SIZES]
+    words = ["--data", str(tmp_path / "VHs_qa"), "--coco", str(coco), "--sizes", *SIZES]
     words += ["--random-weights", "1", "--cache", str(tmp_path / "cache")]
     return [*words, "--out", str(tmp_path / "out.json"), "--batch", "4", "--threads", "1"]
 
