@@ -56,13 +56,21 @@ def chosen(names: Sequence[str]) -> list[WeightFile]:
 def table() -> str:
     """One line per file: name, MB, present, licence, source."""
     rows = [("name", "MB", "present", "licence", "source")]
-    for file in weights.FILES.values():
-        megabytes = f"{file.size / 1e6:.1f}" if file.size else "?"
-        rows.append((file.name, megabytes, state(file), file.licence, str(file.source)))
+    rows += [
+        (file.name, megabytes(file), state(file), file.licence, str(file.source))
+        for file in weights.FILES.values()
+    ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
-    note = "?: size and sha256 are not known beforehand; the first download records them."
+    note = "about: size and sha256 are not known beforehand; the first download records them."
     return "\n".join([f"cache: {cache_dir()}", *(line.rstrip() for line in lines), note])
+
+
+def megabytes(file: WeightFile) -> str:
+    """The size of a file as fetched: exact where it is checked, else as far as it is known."""
+    if file.size:
+        return f"{file.size / 1e6:.1f}"
+    return f"about {file.about / 1e6:.0f}" if file.about else "?"
 
 
 def state(file: WeightFile) -> str:

@@ -55,6 +55,7 @@ class WeightFile:
         size: Bytes as fetched, before any conversion; None if not known beforehand.
         sha256: Of the file as fetched; None if not known beforehand (then recorded at first).
         licence: Licence of the weights, in words.
+        about: Approximate bytes of a file whose size is not known; shown, never checked.
         convert: Turns the fetched file into the one that is kept; None keeps it as it is.
     """
 
@@ -64,6 +65,7 @@ class WeightFile:
     licence: str
     size: int | None = None
     sha256: str | None = None
+    about: int | None = None
     convert: Convert | None = None
 
 

@@ -13,6 +13,7 @@ EMBEDDED = (*EMBEDDED_ENCODER, "u2netp")
 """What the embedded preset needs; all of it comes from the package registry."""
 
 _HUB = "https://huggingface.co"
+_FLOAT32 = 4  # bytes; a size that is only known approximately is this times the parameters
 _SAM2 = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
 
 _FROM_WHEELS = (
@@ -60,43 +61,70 @@ _FROM_WHEELS = (
 )
 
 
-def _hub(name: str, repository: str, file: str, licence: str) -> WeightFile:
-    """A file of the model hub whose size and sha256 are recorded at the first download."""
+def _hub(name: str, repository: str, file: str, licence: str, about: float) -> WeightFile:
+    """A file of the model hub of ``about`` bytes; the first download records size and sha256."""
     return WeightFile(
         name=name,
         file_name=name + Path(file).suffix,
         source=f"{_HUB}/{repository}/resolve/main/{file}",
         licence=licence,
+        about=round(about),
     )
 
 
-def _sam2(size: str) -> WeightFile:
+def _sam2(size: str, parameters: float) -> WeightFile:
     file = f"sam2.1_hiera_{size}.pt"
-    name = f"sam2.1-hiera-{size.replace('_', '-')}"
     return WeightFile(
-        name=name, file_name=file, source=f"{_SAM2}/{file}", licence="Apache-2.0 (Meta)"
+        name=f"sam2.1-hiera-{size.replace('_', '-')}",
+        file_name=file,
+        source=f"{_SAM2}/{file}",
+        licence="Apache-2.0 (Meta)",
+        about=round(parameters * _FLOAT32),
     )
 
 
-_TIMM_FILE = "model.safetensors"
+def _timm(name: str, repository: str, parameters: float, licence: str = "Apache-2.0") -> WeightFile:
+    about = parameters * _FLOAT32
+    return _hub(name, f"timm/{repository}", "model.safetensors", licence, about)
+
+
 _ENCODERS = (
-    _hub("dino-vitb8", "timm/vit_base_patch8_224.dino", _TIMM_FILE, "Apache-2.0"),
-    _hub("dinov2-vits14", "timm/vit_small_patch14_dinov2.lvd142m", _TIMM_FILE, "Apache-2.0"),
-    _hub("dinov2-vitb14", "timm/vit_base_patch14_dinov2.lvd142m", _TIMM_FILE, "Apache-2.0"),
-    _hub("dinov2-vitl14", "timm/vit_large_patch14_dinov2.lvd142m", _TIMM_FILE, "Apache-2.0"),
-    _hub("dinov3-vitl16", "timm/vit_large_patch16_dinov3.lvd1689m", _TIMM_FILE, "DINOv3 License"),
+    _timm("dino-vitb8", "vit_base_patch8_224.dino", 85.8e6),
+    _timm("dinov2-vits14", "vit_small_patch14_dinov2.lvd142m", 22.06e6),
+    _timm("dinov2-vitb14", "vit_base_patch14_dinov2.lvd142m", 86.6e6),
+    _timm("dinov2-vitl14", "vit_large_patch14_dinov2.lvd142m", 304.4e6),
+    _timm("dinov3-vitl16", "vit_large_patch16_dinov3.lvd1689m", 303.1e6, "DINOv3 License"),
     _hub(
         "openclip-vitg14",
         "laion/CLIP-ViT-g-14-laion2B-s34B-b88K",
         "open_clip_pytorch_model.bin",
         "MIT",
+        1366.7e6 * _FLOAT32,  # both towers
     ),
 )
 _SIGLIP2_FILE, _SIGLIP2_LICENCE = "open_clip_model.safetensors", "Apache-2.0"
 _SIGLIP2 = (
-    _hub("siglip2-giant-opt-384", "timm/ViT-gopt-16-SigLIP2-384", _SIGLIP2_FILE, _SIGLIP2_LICENCE),
-    _hub("siglip2-base-384", "timm/ViT-B-16-SigLIP2-384", _SIGLIP2_FILE, _SIGLIP2_LICENCE),
-    _hub("siglip2-tokenizer", "timm/ViT-gopt-16-SigLIP2-384", "tokenizer.json", _SIGLIP2_LICENCE),
+    _hub(
+        "siglip2-giant-opt-384",
+        "timm/ViT-gopt-16-SigLIP2-384",
+        _SIGLIP2_FILE,
+        _SIGLIP2_LICENCE,
+        1.87e9 * _FLOAT32,
+    ),
+    _hub(
+        "siglip2-base-384",
+        "timm/ViT-B-16-SigLIP2-384",
+        _SIGLIP2_FILE,
+        _SIGLIP2_LICENCE,
+        375e6 * _FLOAT32,
+    ),
+    _hub(
+        "siglip2-tokenizer",
+        "timm/ViT-gopt-16-SigLIP2-384",
+        "tokenizer.json",
+        _SIGLIP2_LICENCE,
+        34e6,
+    ),
 )
 
 _HEAD_FILE, _HEAD_LICENCE = "checkpoint.pth", "not stated (code: MIT)"
@@ -109,19 +137,19 @@ _HEADS = (
         sha256="25f8e2d08ab8575a697ac932c65d4275c7295932bb312e998d872a60e8578134",
         licence=_HEAD_LICENCE,
     ),
-    _hub("ren-dinov2-vitl14", "savyak2/ren-dinov2-vitl14", _HEAD_FILE, _HEAD_LICENCE),
-    _hub("ren-openclip-vitg14", "savyak2/ren-openclip-vitg14", _HEAD_FILE, _HEAD_LICENCE),
+    _hub("ren-dinov2-vitl14", "savyak2/ren-dinov2-vitl14", _HEAD_FILE, _HEAD_LICENCE, 420e6),
+    _hub("ren-openclip-vitg14", "savyak2/ren-openclip-vitg14", _HEAD_FILE, _HEAD_LICENCE, 794e6),
+)
+
+_SAM2_FILES = (
+    _sam2("tiny", 39.0e6),
+    _sam2("small", 46.1e6),
+    _sam2("base_plus", 80.9e6),
+    _sam2("large", 224.4e6),
 )
 
 FILES: dict[str, WeightFile] = {
-    file.name: file
-    for file in (
-        *_FROM_WHEELS,
-        *_ENCODERS,
-        *_SIGLIP2,
-        *_HEADS,
-        *(_sam2(size) for size in ("tiny", "small", "base_plus", "large")),
-    )
+    file.name: file for file in (*_FROM_WHEELS, *_ENCODERS, *_SIGLIP2, *_HEADS, *_SAM2_FILES)
 }
 
 

