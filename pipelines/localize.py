@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,21 @@ from tqdm import tqdm
 
 from pipelines.vq2d_models import add_model_options, chosen_localizer, run_command
 from ren_core.errors import ConfigError
-from vq2d.own_video import FPS, Asked, ask_by_moment, ask_by_picture, localize_in
-from vq2d.query_picture import clock
+from ren_core.stages import write_json
+from vq2d.own_video import (
+    FPS,
+    Asked,
+    ask_by_moment,
+    ask_by_picture,
+    excluded_frames,
+    localize_in,
+    missed_floor,
+)
+from vq2d.query_picture import QueryPicture, clock
 from vq2d.report_page import ReportEntry, write_index
 from vq2d.results import save_localization
 from vq2d.summary_plot import draw_summary
+from vq2d.types import ResponseTrack
 from vq2d.video import VideoFrames, open_video
 from vq2d.visualize import draw_poster, draw_video
 
@@ -27,7 +36,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("video", type=Path, help="a video of any rate and size")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--query", type=Path, metavar="IMAGE", help="a picture of the object")
-    what.add_argument("--at", type=float, metavar="SECONDS", help="when the video shows it")
+    what.add_argument(
+        "--at",
+        type=float,
+        metavar="SECONDS",
+        help="when the video shows it; that occurrence itself is no answer",
+    )
     parser.add_argument("--box", metavar="X,Y,W,H", help="where it is then, in pixels (with --at)")
     parser.add_argument("--until", type=float, metavar="SECONDS", help="search up to here (end)")
     parser.add_argument("--out", type=Path, help="folder of the results (runs/localize-VIDEO)")
@@ -36,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Ask, search, draw; 0 found, 1 failed or nothing found, 2 usage."""
+    """Ask, search, draw; 0 an answer or a guess, 1 failed or nothing found, 2 usage."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if (args.at is None) != (args.box is None):
@@ -49,44 +63,31 @@ def run(args: argparse.Namespace, command: str) -> int:
     frames = open_video(args.video, FPS)
     asked = ask(args, frames)
     name, localizer = chosen_localizer(args)
+    out = args.out or Path("runs") / f"localize-{args.video.stem}"
+    write_json(
+        out / "config.json", {"command": command, "preset": name, "config": localizer.config}
+    )
     with tqdm(total=asked.question.search_end, desc="tokens", unit="frame", disable=None) as bar:
         found = localize_in(
             frames, asked.question, localizer, cache=args.cache, on_frames=bar.update
         )
-    out = args.out or Path("runs") / f"localize-{args.video.stem}"
     save_localization(out / "answer.json", found)
+    excluded = excluded_frames(found, asked.question)
+    if excluded is not None:
+        print(
+            f"excluded: {clock(excluded[0])} to {clock(excluded[1])}, the occurrence that "
+            "--at and --box point at"
+        )
     if found.track is None:
         print("not found: no candidate was good enough")
         return 1
-    first, last = found.track.start_frame, found.track.end_frame - 1
-    box = [round(float(v)) for v in found.track.boxes_xyxy[-1]]
-    print(
-        f"last seen from {clock(first)} to {clock(last)}, score {found.track.score:.3f}; "
-        f"in its last frame at x {box[0]}..{box[2]}, y {box[1]}..{box[3]}"
-    )
 
-    view = asked.view(frames, found, args.video.name)
-    files = [out / f"answer{end}" for end in (".png", ".jpg", ".mp4")]
-    draw_summary(view, files[0])
-    draw_poster(view, files[1])
-    draw_video(view, files[2])
-    entry = ReportEntry(
-        title=args.video.name,
-        status="unknown",
-        summary=files[0],
-        poster=files[1],
-        video=files[2],
-        score=found.track.score,
-    )
-    write_index(
-        [entry],
-        out / "index.html",
-        title="Where was it last seen?",
-        figures={},
-        preset=name,
-        command=command,
-    )
-    print(f"pictures    {out / 'index.html'}")
+    floor = missed_floor(found.track, localizer.config)
+    doubt = "" if floor is None else doubt_about(asked, found.track, floor)
+    print(answer_line(found.track, doubt))
+    title = args.video.name + (", only a guess" if doubt else "")
+    page = draw(asked.view(frames, found, title), out, preset=name, command=command, doubt=doubt)
+    print(f"pictures    {page}")
     return 0
 
 
@@ -95,12 +96,58 @@ def ask(args: argparse.Namespace, frames: VideoFrames) -> Asked:
     if args.query is not None:
         return ask_by_picture(frames, args.query, args.until)
     try:
-        numbers = json.loads(f"[{args.box}]")
-    except json.JSONDecodeError:
-        numbers = []
-    if len(numbers) != 4:
-        raise ConfigError(f"--box needs four numbers X,Y,W,H in pixels, got {args.box!r}")
-    return ask_by_moment(frames, args.at, tuple(float(n) for n in numbers), args.until)
+        numbers = [float(part) for part in args.box.split(",")]
+    except ValueError as err:
+        raise ConfigError(f"--box needs four numbers X,Y,W,H in pixels, got {args.box!r}") from err
+    return ask_by_moment(frames, args.at, numbers, args.until)
+
+
+def doubt_about(asked: Asked, track: ResponseTrack, floor: float) -> str:
+    """Why an answer is only a guess, in one line."""
+    what = "in this video" if asked.question.crop_frame is None else "seen again"
+    return (
+        f"probably not {what}: the best candidate scores only {track.score:.3f}, below the "
+        f"preset's floor of {floor:g}"
+    )
+
+
+def answer_line(track: ResponseTrack, doubt: str) -> str:
+    """Where and when, in words; after the doubt, if there is one."""
+    first, last = track.start_frame, track.end_frame - 1
+    box = [round(float(v)) for v in track.boxes_xyxy[-1]]
+    beginning = f"{doubt}\nbest guess" if doubt else "last seen"
+    return (
+        f"{beginning} from {clock(first)} to {clock(last)}, score {track.score:.3f}; "
+        f"in its last frame at x {box[0]}..{box[2]}, y {box[1]}..{box[3]}"
+    )
+
+
+def draw(view: QueryPicture, out: Path, *, preset: str, command: str, doubt: str) -> Path:
+    """Summary, poster and video of the answer, and the page that shows them; the page's path."""
+    assert view.track is not None
+    files = [out / f"answer{end}" for end in (".png", ".jpg", ".mp4")]
+    draw_summary(view, files[0])
+    draw_poster(view, files[1])
+    draw_video(view, files[2])
+    entry = ReportEntry(
+        title=view.title,
+        status="unknown",
+        summary=files[0],
+        poster=files[1],
+        video=files[2],
+        score=view.track.score,
+        reason=doubt,
+    )
+    page = out / "index.html"
+    write_index(
+        [entry],
+        page,
+        title="Where was it last seen?",
+        figures={},
+        preset=preset,
+        command=command,
+    )
+    return page
 
 
 if __name__ == "__main__":

@@ -11,21 +11,48 @@ from pathlib import Path
 
 import torch
 
-from ren_core.errors import ConfigError, DataError, ShapeError
+from pipelines.command import check_device, exit_code
+from ren_core.errors import ConfigError, DataError
+from vq2d.annotations import FILE_NAMES, Annotations, annotation_path, load_annotations
 from vq2d.assembly import build_localizer
 from vq2d.localizer import Localizer
 from vq2d.masking.sam2_model import find_checkpoint
-from vq2d.presets import PRESETS, preset
+from vq2d.presets import PRESETS, VQ2DConfig, preset
+
+SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
+
+
+def annotations_of(root: Path, split: str) -> Annotations:
+    """The annotations of a split under the ego4d CLI's output directory.
+
+    Raises:
+        ConfigError: If it is a split that the embedded sample does not have.
+        DataError: If the file is missing or is no VQ annotation file.
+    """
+    if root.resolve() == SAMPLE:
+        folder = SAMPLE / "v2" / "annotations"
+        splits = [name for name, file in FILE_NAMES.items() if (folder / file).is_file()]
+        if split not in splits:
+            raise ConfigError(
+                f"the embedded sample has only the splits {' and '.join(splits)}; for {split} give "
+                "Ego4D's folder with --data"
+            )
+    return load_annotations(annotation_path(root, split))
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Preset, changes to it, device, precision and cache."""
+    add_preset_options(parser)
     parser.add_argument(
         "--cache",
         type=Path,
         default=Path("runs/cache"),
         help="folder of tokens and answers, shared by runs (runs/cache)",
     )
+
+
+def add_preset_options(parser: argparse.ArgumentParser) -> None:
+    """Preset, changes to it, device and precision."""
     parser.add_argument(
         "--preset",
         choices=sorted(PRESETS),
@@ -55,10 +82,19 @@ def chosen_localizer(args: argparse.Namespace) -> tuple[str, Localizer]:
         ConfigError: If a change does not fit the preset.
         DataError: If weights are missing.
     """
+    name, config, device = chosen_config(args)
+    return name, build_localizer(config, device=device, dtype=getattr(torch, args.dtype))
+
+
+def chosen_config(args: argparse.Namespace) -> tuple[str, VQ2DConfig, str]:
+    """The name of the preset that the options ask for, its values as changed, and the device.
+
+    Raises:
+        ConfigError: If a change does not fit the preset.
+    """
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     name = args.preset or default_preset(device)
-    config = preset(name, args.changes)
-    return name, build_localizer(config, device=device, dtype=getattr(torch, args.dtype))
+    return name, preset(name, args.changes), device
 
 
 def default_preset(device: str) -> str:
@@ -81,11 +117,12 @@ def run_command(
     args: argparse.Namespace,
     run: Callable[[argparse.Namespace, str], int],
 ) -> int:
-    """Call ``run`` with the arguments and the command as typed; 1 and a sentence if it fails."""
+    """Call ``run`` with the arguments and the command as typed; the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     typed = sys.argv[1:] if argv is None else argv
-    try:
+
+    def checked() -> int:
+        check_device(args.device)
         return run(args, shlex.join(["python", f"pipelines/{script}.py", *typed]))
-    except (ConfigError, DataError, ShapeError) as err:
-        print(f"{script}: {err}", file=sys.stderr)
-        return 1
+
+    return exit_code(checked)

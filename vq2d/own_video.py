@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import numpy as np
 from ren_core.errors import ConfigError, DataError
 from ren_core.geometry import Boxes
 from vq2d.localizer import Localization, Localizer, Question
+from vq2d.presets import VQ2DConfig
 from vq2d.query_picture import QueryPicture
 from vq2d.report import picture_of
 from vq2d.tokens import clip_tokens, open_tokens
-from vq2d.types import Image, QueryKey, VisualQuery
+from vq2d.types import Image, QueryKey, ResponseTrack, VisualQuery
 from vq2d.video import VideoFrames
 
 FPS = 5.0
@@ -36,22 +38,24 @@ class Asked:
 
 
 def ask_by_moment(
-    frames: VideoFrames, at_seconds: float, box_xywh: tuple[float, ...], until_seconds: float | None
+    frames: VideoFrames,
+    at_seconds: float,
+    box_xywh: Sequence[float],
+    until_seconds: float | None,
 ) -> Asked:
     """The object in a box (x, y, width, height) of the video itself, at a time.
 
+    The nearest frame is taken: the last one for any time after it that the video still plays.
+
     Raises:
-        ConfigError: If the time lies outside the video or the box has no area.
+        ConfigError: If the time lies outside the video, or the box is not four finite numbers with
+            an area that touches the frame.
     """
-    crop_frame = round(at_seconds * FPS)
-    if not 0 <= crop_frame < len(frames):
-        raise ConfigError(
-            f"--at {at_seconds:g} lies outside the video, which lasts {len(frames) / FPS:.1f} s"
-        )
-    x, y, width, height = box_xywh
-    if width <= 0 or height <= 0:
-        raise ConfigError(f"--box needs a positive width and height, got {width:g} x {height:g}")
-    box = np.array([x, y, x + width, y + height], np.float32)
+    lasts = math.ceil(100 * frames.duration - 1e-6) / 100  # as printed
+    if not 0 <= at_seconds <= lasts:
+        raise ConfigError(f"--at {at_seconds:g} lies outside the video, which lasts {lasts:.10g} s")
+    crop_frame = min(round(at_seconds * FPS), len(frames) - 1)
+    box = _box_in_frame(box_xywh, frames.size_hw)
     return _asked(frames, frames[crop_frame], box, crop_frame, until_seconds)
 
 
@@ -91,6 +95,53 @@ def localize_in(
     return localizer.localize(question, frames, chunks)
 
 
+def excluded_frames(found: Localization, question: Question) -> tuple[int, int] | None:
+    """First and last searched frame of the occurrence that was pointed at, which is no answer.
+
+    None if the object was not pointed at in a searched frame.
+    """
+    frames, similarity = found.scores.frame_idx, found.scores.similarity
+    crop = question.crop_frame
+    if crop is None or not len(frames) or crop >= question.search_end:
+        return None
+    low = high = int(np.abs(frames - crop).argmin())
+    if similarity[low] != 0:
+        return None
+    while low > 0 and similarity[low - 1] == 0:
+        low -= 1
+    while high + 1 < len(frames) and similarity[high + 1] == 0:
+        high += 1
+    return int(frames[low]), int(frames[high])
+
+
+def missed_floor(track: ResponseTrack, config: VQ2DConfig) -> float | None:
+    """The least score of a believable answer, if the track's is below; None if it is not.
+
+    The floors of search and refinement are lowered for the best candidate, so that there is an
+    answer to every query; whoever asks for one object wants to know.
+    """
+    floor = config.refine.floor if config.refine.crop_factors else config.search.floor
+    return floor if track.score < floor else None
+
+
+def _box_in_frame(box_xywh: Sequence[float], size_hw: tuple[int, int]) -> Boxes:
+    """The part of a box (x, y, width, height) that lies in the frame, as (4,) xyxy."""
+    if len(box_xywh) != 4 or not all(math.isfinite(v) for v in box_xywh):
+        raise ConfigError(f"--box needs four numbers X,Y,W,H in pixels, got {list(box_xywh)}")
+    x, y, width, height = box_xywh
+    if width <= 0 or height <= 0:
+        raise ConfigError(f"--box needs a positive width and height, got {width:g} x {height:g}")
+    H, W = size_hw
+    edges = zip((x, y, x + width, y + height), (W, H, W, H), strict=True)
+    box = np.array([min(max(edge, 0), limit) for edge, limit in edges], np.float32)
+    if not (box[2:] > box[:2]).all():
+        raise ConfigError(
+            f"--box {x:g},{y:g},{width:g},{height:g} lies outside the video's picture, which is "
+            f"{W} pixels wide and {H} high"
+        )
+    return box
+
+
 def _asked(
     frames: VideoFrames,
     picture: Image,
@@ -98,9 +149,10 @@ def _asked(
     crop_frame: int | None,
     until_seconds: float | None,
 ) -> Asked:
-    end = len(frames) if until_seconds is None else min(len(frames), round(until_seconds * FPS))
-    if end < 1:
+    until = math.inf if until_seconds is None else until_seconds * FPS
+    if not until > 0.5:  # also false for NaN
         raise ConfigError(f"--until {until_seconds} leaves no frame to search")
+    end = round(min(until, len(frames)))
     query = VisualQuery(
         key=QueryKey(0, 0, 0, "1"),
         query_frame=end,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from ren_core.errors import ConfigError
 from vq2d.expand import ExpandConfig
@@ -103,7 +104,7 @@ def preset(name: str, changes: Sequence[str] = ()) -> VQ2DConfig:
 
 
 def _changed(config: Any, path: list[str], value: object, key: str) -> Any:  # noqa: ANN401
-    """A nested dataclass with one value replaced; the type of the old value is kept."""
+    """A nested dataclass with one value replaced by another of the field's type."""
     names = {f.name for f in fields(config)}
     if path[0] not in names:
         raise ConfigError(f"no setting is called {key!r}; {path[0]!r} is none of {sorted(names)}")
@@ -114,13 +115,34 @@ def _changed(config: Any, path: list[str], value: object, key: str) -> Any:  # n
         return replace(config, **{path[0]: _changed(old, path[1:], value, key)})
     if is_dataclass(old):
         raise ConfigError(f"{key!r} is a group of settings; name one of its values")
-    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if old is not None and type(value) is not type(old):
-        raise ConfigError(
-            f"{key} must be of type {type(old).__name__}, such as {old!r}; got {value!r}"
-        )
-    return replace(config, **{path[0]: value})
+    kind = get_type_hints(type(config))[path[0]]
+    try:
+        fitted = _fitted(value, kind)
+    except TypeError as err:
+        name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else kind
+        raise ConfigError(f"{key} must be of type {name}, such as {old!r}; got {value!r}") from err
+    return replace(config, **{path[0]: fitted})
+
+
+def _fitted(value: object, kind: Any) -> object:  # noqa: ANN401 - a type or a form of types
+    """The value as a field's type takes it: whole numbers become floats where floats stand.
+
+    Raises:
+        TypeError: If it is of another type.
+
+    >>> _fitted((1, 2.5), tuple[float, ...])
+    (1.0, 2.5)
+    """
+    if get_origin(kind) is UnionType:
+        options = [option for option in get_args(kind) if type(value) is option]
+        return _fitted(value, options[0] if options else get_args(kind)[0])
+    if get_origin(kind) is tuple and isinstance(value, tuple):
+        return tuple(_fitted(item, get_args(kind)[0]) for item in value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise TypeError(value)
+    return value
 
 
 def _value(text: str) -> object:

@@ -253,6 +253,12 @@ class VideoFrames:
         """The video file."""
         return self.timeline.path
 
+    @property
+    def duration(self) -> float:
+        """How long the whole file plays, in seconds: its last frame is shown like the others."""
+        rate = self.timeline.average_rate
+        return len(self.timeline) / rate if rate else 1 / CANONICAL_FPS
+
     @cached_property
     def fingerprint(self) -> str:
         """Identity of the frames: the file's content and which of its frames are taken."""
@@ -345,9 +351,16 @@ def open_clip(root: Path, clip: Clip, *, use_decord: bool = True) -> VideoFrames
     """
     path = clip_file(root, clip)
     if path is None:
+        whole = root / "v2" / "full_scale" / f"{clip.video_uid}.mp4"
+        command = "pipelines/check_data.py prints the command that fetches it"
+        if clip.clip_uid is None:
+            raise DataError(
+                f"this clip has no file of its own (its uid is null) and can only be cut from its "
+                f"video, but {whole} is missing; {command}"
+            )
         raise DataError(
-            f"{root / 'v2' / 'clips' / f'{clip.clip_uid}.mp4'} and the full-scale video "
-            f"{clip.video_uid} are missing; pipelines/check_data.py prints the command to fetch it"
+            f"{root / 'v2' / 'clips' / f'{clip.clip_uid}.mp4'} is missing, and so is the video "
+            f"that it could be cut from, {whole}; {command}"
         )
     timeline = read_timeline(path)
     return VideoFrames(timeline, clip_frames(timeline, clip), use_decord=use_decord)

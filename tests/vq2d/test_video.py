@@ -172,6 +172,15 @@ def test_missing_clip_says_what_to_do(tmp_path):
         open_clip(tmp_path, CLIP)
 
 
+def test_a_clip_without_uid_can_only_be_cut_from_its_video(tmp_path):
+    with pytest.raises(DataError) as caught:
+        open_clip(tmp_path, replace(CLIP, clip_uid=None))
+    message = str(caught.value)
+    assert "uid is null" in message
+    assert "full_scale/video.mp4 is missing" in message
+    assert "None" not in message
+
+
 def test_rotation_is_respected(folder):
     upright = [numbered_frame(n) for n in range(12)]
     turned = [np.rot90(image, 1) for image in upright]  # stored on its side
