@@ -1,4 +1,7 @@
-"""Training losses: contrast of region ids, similarity to pooled features, attention supervision."""
+"""Training losses: contrast of region ids, similarity to pooled features, attention supervision.
+
+They are computed in float32 under autocast too, and in float64 if that is what they are given.
+"""
 
 from __future__ import annotations
 
@@ -47,9 +50,9 @@ def info_nce(
     if not keep_null:
         kept = region_ids >= 0
         tokens, region_ids = tokens[kept], region_ids[kept]
-    unit = F.normalize(tokens.float(), dim=-1)
+    unit = F.normalize(precise(tokens), dim=-1)
     itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-    logits = (unit @ unit.T / temperature).masked_fill(itself, -torch.inf)
+    logits = (inner_products(unit, unit) / temperature).masked_fill(itself, -torch.inf)
     positive = (region_ids[:, None] == region_ids[None, :]) & ~itself
     count = positive.sum(dim=1)
     log_share = logits.log_softmax(dim=1).masked_fill(~positive, 0.0).sum(dim=1)
@@ -69,7 +72,7 @@ def feature_similarity(aligned: Tensor, targets: Tensor, valid: Tensor) -> Tenso
     Returns:
         A scalar in 0..2; 0 if nothing is valid.
     """
-    distance = 1 - F.cosine_similarity(aligned.float(), targets.float(), dim=-1)
+    distance = 1 - F.cosine_similarity(precise(aligned), precise(targets), dim=-1)
     return (distance * valid).sum() / valid.sum().clamp(min=1)
 
 
@@ -102,8 +105,8 @@ def attention_supervision(logits: Tensor, coverage: Tensor, valid: Tensor) -> Te
     Returns:
         Mean over heads and valid prompts; 0 if nothing is valid.
     """
-    logits = logits.float()
-    target = coverage.float()[:, None].expand_as(logits)
+    logits = precise(logits)
+    target = coverage.to(logits.dtype)[:, None].expand_as(logits)
     bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(dim=-1)
     share = logits.sigmoid()
     overlap = 2 * (share * target).sum(dim=-1)
@@ -112,5 +115,16 @@ def attention_supervision(logits: Tensor, coverage: Tensor, valid: Tensor) -> Te
     return (per_prompt * valid).sum() / valid.sum().clamp(min=1)
 
 
+def precise(values: Tensor) -> Tensor:
+    """Half precision as float32; float32 and float64 as they are."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def inner_products(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b.T`` in the precision of its arguments: autocast would take half of it."""
+    with torch.autocast(a.device.type, enabled=False):
+        return a @ b.T
+
+
 def _cosines(a: Tensor, b: Tensor) -> Tensor:
-    return F.normalize(a.float(), dim=-1) @ F.normalize(b.float(), dim=-1).T
+    return inner_products(F.normalize(precise(a), dim=-1), F.normalize(precise(b), dim=-1))

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
+from ren_core.checkpoints import save_region_encoder
 from ren_core.region_encoder import RegionEncoder, RegionEncoderOutput
 from ren_core.training.config import LossConfig
 from ren_core.training.losses import (
     attention_supervision,
     feature_similarity,
     info_nce,
+    inner_products,
+    precise,
     relation_similarity,
 )
 from ren_core.training.samples import RegionBatch
+from ren_core.training.start import head_blocks
 
 Losses = dict[str, Tensor]
 
@@ -22,7 +29,8 @@ class RegionObjective(nn.Module):
     """A head and what it is trained for.
 
     Args:
-        head: The head; trained in place.
+        head: The head; trained in place. What no loss reaches stops asking for gradients: several
+            GPUs would wait for them.
         config: Weights of the losses; a loss of weight 0 is not computed.
         manual_attention: Compute attention as two matrix products; on CPUs with bfloat16 units
             this trains faster than the fused kernel.
@@ -35,6 +43,7 @@ class RegionObjective(nn.Module):
         self.head = head
         self.config = config
         self.with_logits = manual_attention or config.attention > 0
+        self._freeze_unreached()
 
     def forward(self, batch: RegionBatch) -> Losses:
         """Losses by name; ``"total"`` is their weighted sum."""
@@ -47,6 +56,20 @@ class RegionObjective(nn.Module):
         output = self._encode(batch)
         accuracy = matching_accuracy(output.ren_tokens, batch.region_ids)
         return {**self._losses(batch, output), "accuracy": accuracy}
+
+    def export(self, path: Path, metadata: Mapping[str, object]) -> None:
+        """Write the head in float16, with what it says about itself."""
+        save_region_encoder(path, self.head, metadata, dtype=torch.float16)
+
+    def _freeze_unreached(self) -> None:
+        config, unreached = self.config, []
+        if not (config.feature or config.relation):  # nothing reads aligned tokens
+            unreached += [self.head.out_norm, self.head.out_proj]
+            if not config.contrast:  # nor tokens: the last block ends at its attention
+                last = head_blocks(self.head)[-1]
+                unreached += [last.cross_attn.out_proj, last.mlp_norm, last.mlp, last.out_norm]
+        for module in unreached:
+            module.requires_grad_(False)
 
     def _encode(self, batch: RegionBatch) -> RegionEncoderOutput:
         output: RegionEncoderOutput = self.head(
@@ -94,11 +117,11 @@ def matching_accuracy(ren_tokens: Tensor, region_ids: Tensor) -> Tensor:
         Share of the tokens whose region another view shows too; NaN if there is none.
     """
     V, N = region_ids.shape
-    unit = nn.functional.normalize(ren_tokens.float(), dim=-1).flatten(0, 1)
+    unit = nn.functional.normalize(precise(ren_tokens), dim=-1).flatten(0, 1)
     ids = region_ids.flatten()
     view = torch.arange(V, device=ids.device).repeat_interleave(N)
     allowed = (view[:, None] != view[None, :]) & (ids >= 0)[None, :]
-    nearest = (unit @ unit.T).masked_fill(~allowed, -torch.inf).argmax(dim=1)
+    nearest = inner_products(unit, unit).masked_fill(~allowed, -torch.inf).argmax(dim=1)
     answerable = ((ids[:, None] == ids[None, :]) & allowed).any(dim=1) & (ids >= 0)
     return (ids[nearest] == ids)[answerable].float().mean()
 

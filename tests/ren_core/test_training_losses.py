@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.autograd import gradcheck
 
 from ren_core.errors import ConfigError, ShapeError
 from ren_core.training.config import LossConfig
@@ -68,18 +69,39 @@ def test_info_nce_without_positives_is_zero_with_zero_gradient():
     assert float(info_nce(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))) == 0
 
 
-def test_info_nce_gradient_by_finite_differences():
-    generator = torch.Generator().manual_seed(2)
-    tokens = torch.randn(6, 3, generator=generator, requires_grad=True)
-    ids = torch.tensor([0, 0, 1, 1, 2, -1])
-    info_nce(tokens, ids, 0.5).backward()
-    for index in [(0, 0), (2, 1), (4, 2), (5, 0)]:
-        step = torch.zeros(6, 3)
-        step[index] = 1e-2
-        with torch.no_grad():
-            up, down = info_nce(tokens + step, ids, 0.5), info_nce(tokens - step, ids, 0.5)
-        slope = float(up - down) / 2e-2
-        assert float(tokens.grad[index]) == pytest.approx(slope, abs=2e-3)
+def _double(*shape, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64, requires_grad=True)
+
+
+@pytest.mark.parametrize("keep_null", [False, True])
+def test_info_nce_gradient_by_finite_differences(keep_null):
+    ids = torch.tensor([0, 0, 0, 1, 1, 2, -1, -1])
+    tokens = _double(8, 3, seed=2)
+    assert gradcheck(lambda t: info_nce(t, ids, 0.5, keep_null=keep_null), tokens)
+
+
+def test_feature_similarity_gradient_by_finite_differences():
+    valid = torch.tensor([[True, True, False], [True, False, True]])
+    targets = _double(2, 3, 4, seed=3)
+    assert gradcheck(
+        lambda a, t: feature_similarity(a, t, valid), (_double(2, 3, 4, seed=4), targets)
+    )
+
+
+def test_relation_gradient_by_finite_differences():
+    valid = torch.tensor([[True, True, False], [True, False, True]])
+    first, second, *targets = (_double(3, 4, seed=seed) for seed in range(5, 9))
+    assert gradcheck(
+        lambda a, b: relation_similarity((a, b), tuple(targets), valid), (first, second)
+    )
+
+
+def test_attention_supervision_gradient_by_finite_differences():
+    valid = torch.tensor([[True, False, True], [True, True, True]])
+    coverage = torch.rand(2, 3, 5, generator=torch.Generator().manual_seed(9))
+    logits = _double(2, 2, 3, 5, seed=10)
+    assert gradcheck(lambda a: attention_supervision(a, coverage, valid), logits)
 
 
 def test_info_nce_rejects_what_does_not_fit():
@@ -166,6 +188,49 @@ def test_scope_image_is_the_mean_over_pairs_and_weights_add_up():
     )
 
 
+def test_relation_compares_the_two_views_of_each_pair():
+    generator = torch.Generator().manual_seed(6)
+    tokens = torch.randn(4, 5, 4, generator=generator)
+    batch = _batch(torch.randint(-1, 3, (4, 5), generator=generator))
+    differences = [
+        abs(
+            F.cosine_similarity(tokens[v, i], tokens[w, j], dim=0)
+            - F.cosine_similarity(batch.targets[v, i], batch.targets[w, j], dim=0)
+        )
+        for v in (0, 2)
+        for w in (1, 3)
+        for i in range(5)
+        for j in range(5)
+        if batch.valid[v, i] and batch.valid[w, j]
+    ]
+    loss = combine(batch, tokens, tokens, None, LossConfig(contrast=0, feature=0, relation=1))
+    assert float(loss["relation"]) == pytest.approx(float(sum(differences)) / len(differences))
+
+
+def test_losses_are_the_same_under_autocast():
+    generator = torch.Generator().manual_seed(7)
+    tokens, aligned = torch.randn(2, 4, 12, 4, generator=generator)
+    batch = _batch(torch.randint(-1, 3, (4, 12), generator=generator))
+    logits = torch.randn(4, 2, 12, 4, generator=generator)
+    config = LossConfig(relation=1, attention=1)
+    expected = combine(batch, tokens, aligned, logits, config)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = combine(batch, tokens, aligned, logits, config)
+    assert set(losses) == {"contrast", "feature", "relation", "attention", "total"}
+    for name, loss in losses.items():
+        assert loss.dtype == torch.float32
+        assert torch.equal(loss, expected[name]), name
+
+
+def test_losses_lift_half_precision_and_keep_double():
+    batch = _batch(torch.tensor([[0, 0, 1], [1, 0, 1]]))
+    config = LossConfig(relation=1, attention=1)
+    for given, made in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
+        tokens, logits = torch.ones(2, 3, 4, dtype=given), torch.zeros(2, 2, 3, 4, dtype=given)
+        losses = combine(batch, tokens, tokens, logits, config)
+        assert {loss.dtype for loss in losses.values()} == {made}
+
+
 def test_kept_nulls_are_one_region_per_view():
     tokens = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(5))
     ids = torch.tensor([[0, 0, -1, -1], [0, 1, -1, -1]])
@@ -181,6 +246,13 @@ def test_matching_accuracy_looks_at_other_views_only():
     assert float(matching_accuracy(tokens, ids)) == 1.0
     swapped = torch.tensor([[0, 0], [0, 1]])
     assert float(matching_accuracy(tokens, swapped)) == pytest.approx(1 / 3)
+
+
+def test_matching_tells_cosines_apart_under_autocast():
+    tokens = torch.tensor([[[1.0, 0], [1.0, 0]], [[1.0, 0.02], [1.0, 0.01]]])
+    ids = torch.tensor([[0, 0], [1, 0]])  # bfloat16 knows nothing between 0.996 and 1
+    with torch.autocast("cpu", torch.bfloat16):
+        assert float(matching_accuracy(tokens, ids)) == 1.0
 
 
 def test_loss_config_rejects_nonsense():
