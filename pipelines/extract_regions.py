@@ -13,10 +13,11 @@ import torch
 
 from pipelines.command import exit_code
 from ren_core.errors import DataError
+from ren_core.stages import file_fingerprint
 from ren_core.training.rle_store import extract_regions
 from ren_core.training.sam2_masks import Sam2MaskConfig, Sam2Masks
 from ren_core.training.sources import list_images
-from vq2d.masking.sam2_model import SIZES, Sam2Model
+from vq2d.masking.sam2_model import SIZES, Sam2Model, find_checkpoint
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,9 +36,15 @@ def run(args: argparse.Namespace) -> None:
     if not pictures:
         raise DataError(f"no pictures in {args.images}; expected .jpg, .jpeg or .png files")
     dtype = torch.bfloat16 if args.device.startswith("cuda") else torch.float32
-    model = Sam2Model.from_checkpoint(args.model, args.checkpoint, device=args.device, dtype=dtype)
+    weights = find_checkpoint(args.model, args.checkpoint)
+    model = Sam2Model.from_checkpoint(args.model, weights, device=args.device, dtype=dtype)
     masks = Sam2Masks(model.network, config)
-    settings = {"model": args.model, "generator": config}
+    settings = {
+        "model": args.model,
+        "weights": file_fingerprint(weights),
+        "dtype": str(dtype),
+        "generator": config,
+    }
     with model.inference():
         store = extract_regions(pictures, masks, settings, out=args.out, shard_size=args.shard_size)
     print(store)

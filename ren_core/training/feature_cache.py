@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from ren_core.encoders.base import PatchEncoder
 from ren_core.errors import ConfigError
-from ren_core.stages import atomic_path, open_stage
+from ren_core.stages import atomic_path, digest, open_stage
 from ren_core.training.samples import ViewSample, regions_of_view
-from ren_core.training.sources import RegionSource
+from ren_core.training.sources import RegionSource, contents
 from ren_core.training.views import View, ViewConfig, augment, plain_view
 
 logger = logging.getLogger(__name__)
@@ -87,6 +87,8 @@ def build_cache(
 ) -> FeatureCache:
     """Augment and encode every picture of a source that is not there yet; stored as float16.
 
+    Another content of a picture or of its label files, under whatever name, is another cache.
+
     Args:
         source: Pictures with regions.
         encoder: The frozen encoder, on the device where it shall run.
@@ -95,8 +97,8 @@ def build_cache(
         fingerprint: Identity of the encoder's weights.
         dtype: In which the encoder runs: other than float32, under autocast.
     """
-    pictures = [f"{entry.group}/{entry.image.name}" for entry in source.entries]
-    upstream = [fingerprint, str(dtype), *pictures]
+    pictures = contents(source)
+    upstream = [fingerprint, str(dtype), digest(source.settings), *pictures]
     directory = open_stage(out, "views", config, upstream=upstream, version=CACHE_VERSION)
     todo = [i for i in range(len(pictures)) if not _file(directory, i).exists()]
     logger.info(

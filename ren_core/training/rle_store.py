@@ -17,12 +17,20 @@ import numpy as np
 from tqdm import tqdm
 
 from ren_core.errors import DataError
-from ren_core.stages import atomic_path, open_stage
-from ren_core.training.sources import Entry, Image, Masks, RegionImage, read_image, stack_masks
+from ren_core.stages import atomic_path, file_fingerprint, open_stage
+from ren_core.training.sources import (
+    Entry,
+    Image,
+    Masks,
+    RegionImage,
+    content,
+    read_image,
+    stack_masks,
+)
 
 logger = logging.getLogger(__name__)
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 
 
 class Rle(TypedDict):
@@ -42,10 +50,12 @@ class StoredRegions:
     Attributes:
         entries: The pictures.
         lines: Shard and byte offset of each picture's line.
+        settings: Content of the shards.
     """
 
     entries: Sequence[Entry]
     lines: Sequence[tuple[Path, int]]
+    settings: object = None
 
     def read(self, index: int, variant: int = 0) -> RegionImage:
         """Read one picture and its masks.
@@ -81,14 +91,14 @@ def extract_regions(
     Args:
         pictures: Picture files; their order decides the shards.
         make_masks: Masks of an image.
-        config: Everything that decides the masks.
+        config: Everything that decides the masks, the content of weight files included.
         out: Folder of the stores.
         shard_size: Pictures per shard.
 
     Returns:
         The store's directory.
     """
-    names = [str(picture) for picture in pictures]
+    names = [f"{picture.resolve()} {content(picture)}" for picture in pictures]
     settings = {"masks": config, "shard_size": shard_size}
     store = open_stage(out, "regions", settings, upstream=names, version=STORE_VERSION)
     starts = range(0, len(pictures), shard_size)
@@ -110,7 +120,8 @@ def store_source(store: Path) -> StoredRegions:
         DataError: If it holds nothing, or pictures have moved.
     """
     entries, lines = [], []
-    for shard in sorted(store.glob("regions-*.jsonl")):
+    shards = sorted(store.glob("regions-*.jsonl"))
+    for shard in shards:
         offset = 0
         for line in shard.read_bytes().splitlines(keepends=True):
             picture = Path(json.loads(line)["image"])
@@ -123,7 +134,7 @@ def store_source(store: Path) -> StoredRegions:
         raise DataError(
             f"{entries[0].image} is not there any more; extract the regions of {store} again"
         )
-    return StoredRegions(entries, lines)
+    return StoredRegions(entries, lines, {"shards": [file_fingerprint(s) for s in shards]})
 
 
 def encode_rle(mask: Masks) -> Rle:

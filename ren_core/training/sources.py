@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ren_core.errors import DataError
+from ren_core.stages import file_fingerprint
 
 Image = NDArray[np.uint8]
 Masks = NDArray[np.bool_]
@@ -63,6 +64,11 @@ class RegionSource(Protocol):
         """All pictures, in a fixed order."""
         ...
 
+    @property
+    def settings(self) -> object:
+        """What decides the regions beside the files of the entries; plain values, no paths."""
+        ...
+
     def read(self, index: int, variant: int = 0) -> RegionImage:
         """Read picture ``index``; ``variant`` chooses among alternative labellings, cyclically."""
         ...
@@ -81,6 +87,11 @@ class LabelMapSource:
     entries: Sequence[Entry]
     nothing: tuple[int, ...] = (0,)
     min_pixels: int = 64
+
+    @property
+    def settings(self) -> object:
+        """The values and the sizes that are left out."""
+        return {"nothing": self.nothing, "min_pixels": self.min_pixels}
 
     def read(self, index: int, variant: int = 0) -> RegionImage:
         """Read one picture and one of its label maps."""
@@ -154,6 +165,7 @@ class YoloPolygonSource:
     """
 
     entries: Sequence[Entry]
+    settings: object = None
 
     def read(self, index: int, variant: int = 0) -> RegionImage:
         """Read one picture; a picture without a label file has no regions."""
@@ -181,10 +193,12 @@ class CocoSource:
     Attributes:
         entries: The pictures.
         annotations: The annotations of every picture, as in the JSON file.
+        settings: Content of that file.
     """
 
     entries: Sequence[Entry]
     annotations: Sequence[Sequence[dict[str, Any]]] = field(repr=False)
+    settings: object = None
 
     def read(self, index: int, variant: int = 0) -> RegionImage:
         """Read one picture and its instances."""
@@ -218,7 +232,8 @@ def coco_source(images: Path, annotation_file: Path) -> CocoSource:
             by_image[annotation["image_id"]].append(annotation)
     rows = sorted(document["images"], key=lambda row: int(row["id"]))
     entries = [Entry(str(row["id"]), images / row["file_name"]) for row in rows]
-    return CocoSource(entries, [by_image[row["id"]] for row in rows])
+    annotations = [by_image[row["id"]] for row in rows]
+    return CocoSource(entries, annotations, {"annotations": file_fingerprint(annotation_file)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +248,11 @@ class Subset:
         """The chosen pictures."""
         return [self.source.entries[i] for i in self.indices]
 
+    @property
+    def settings(self) -> object:
+        """Those of the whole source."""
+        return self.source.settings
+
     def read(self, index: int, variant: int = 0) -> RegionImage:
         """Read chosen picture ``index``."""
         return self.source.read(self.indices[index], variant)
@@ -243,6 +263,29 @@ def subset(source: RegionSource, take_every: int) -> RegionSource:
     if take_every == 1:
         return source
     return Subset(source, range(0, len(source.entries), take_every))
+
+
+def contents(source: RegionSource) -> list[str]:
+    """What is in the files of every picture: group, name, fingerprints; wherever they lie.
+
+    Raises:
+        DataError: If a file is missing.
+    """
+    return [
+        " ".join([f"{entry.group}/{entry.image.name}", *map(content, (entry.image, *entry.labels))])
+        for entry in source.entries
+    ]
+
+
+def content(path: Path) -> str:
+    """Fingerprint of a picture or label file.
+
+    Raises:
+        DataError: If it is missing.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing; check the data folder")
+    return file_fingerprint(path)
 
 
 def disjoint(image: Image, masks: Sequence[Masks]) -> RegionImage:

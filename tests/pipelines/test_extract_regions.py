@@ -138,3 +138,18 @@ def test_mistakes_are_sentences(command, pictures, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         extract_regions.main([*command, "--points-per-sied", "4"])
     assert stop.value.code == 2
+
+
+def test_other_weights_and_other_pictures_of_the_same_name_are_other_stores(
+    command, network, pictures, tmp_path
+):
+    assert extract_regions.main([*command, *NO_MASK]) == 0
+    weights = tmp_path / "other.pt"
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    next(iter(state.values())).add_(1)
+    torch.save({"model": state}, weights)
+    assert extract_regions.main([*command, *NO_MASK, "--checkpoint", str(weights)]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    cv2.imwrite(str(pictures / "0.png"), np.zeros((40, 56, 3), np.uint8))
+    assert extract_regions.main([*command, *NO_MASK]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 3

@@ -21,6 +21,7 @@ from ren_core.training.samples import (
 from ren_core.training.sources import (
     bsds_source,
     coco_source,
+    contents,
     label_folder_source,
     middle_region,
     scene_source,
@@ -253,6 +254,57 @@ def test_store_is_sharded_and_resumes_and_keeps_empty_pictures(tmp_path):
         store_source(store)
     with pytest.raises(DataError, match="extract_regions"):
         store_source(tmp_path / "im")
+
+
+def test_a_store_is_of_contents_and_places_not_of_names(tmp_path, monkeypatch):
+    for folder, value in (("one", 10), ("two", 90)):
+        _picture(tmp_path / folder / "im/0.png", value=value)
+    seen = []
+
+    def make_masks(image):
+        seen.append(int(image[0, 0, 0]))
+        return []
+
+    stores = []
+    for folder in ("one", "two"):  # the same relative path in both
+        monkeypatch.chdir(tmp_path / folder)
+        stores.append(extract_regions([Path("im/0.png")], make_masks, {}, out=tmp_path / "out"))
+    extract_regions([tmp_path / "two/im/0.png"], make_masks, {}, out=tmp_path / "out")
+    _picture(tmp_path / "two/im/0.png", value=200)
+    stores.append(extract_regions([Path("im/0.png")], make_masks, {}, out=tmp_path / "out"))
+    assert seen == [10, 90, 200]
+    assert len(set(stores)) == 3
+    assert len({str(store_source(store).settings) for store in stores}) == 2  # two share the path
+
+
+def test_contents_name_every_file_but_no_folder(tmp_path):
+    for folder in ("one", "two"):
+        _picture(tmp_path / folder / "im/a.png")
+        _map(tmp_path / folder / "maps/a.png", _halves())
+    sources = [
+        label_folder_source(tmp_path / f / "im", tmp_path / f / "maps") for f in ("one", "two")
+    ]
+    assert contents(sources[0]) == contents(sources[1])
+    _map(tmp_path / "two/maps/a.png", _halves(left=3))
+    assert contents(sources[0]) != contents(sources[1])
+    (tmp_path / "two/im/a.png").unlink()
+    with pytest.raises(DataError, match=r"two/im/a\.png is missing"):
+        contents(sources[1])
+
+
+def test_settings_of_a_source_are_what_its_files_do_not_say(tmp_path):
+    _picture(tmp_path / "im/a.png")
+    _map(tmp_path / "maps/a.png", _halves())
+    maps = label_folder_source(tmp_path / "im", tmp_path / "maps")
+    void = label_folder_source(tmp_path / "im", tmp_path / "maps", nothing=(2,))
+    assert maps.settings != void.settings
+    assert subset(maps, 2).settings == maps.settings
+    file = tmp_path / "instances.json"
+    settings = []
+    for area in (1, 2):
+        file.write_text(json.dumps({"images": [], "annotations": [{"image_id": area}]}))
+        settings.append(coco_source(tmp_path / "im", file).settings)
+    assert settings[0] != settings[1]
 
 
 def test_rle_round_trip():

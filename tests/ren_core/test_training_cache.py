@@ -1,0 +1,74 @@
+"""What a cache of encoded views is keyed by."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from ren_core.encoders.base import EncoderSpec, PatchEncoder
+from ren_core.training.feature_cache import CacheConfig, build_cache
+from ren_core.training.sources import label_folder_source
+from ren_core.training.views import ViewConfig
+
+CONFIG = CacheConfig(source="maps", encoder="means", views=ViewConfig(size=16), views_per_image=1)
+
+
+class Means(PatchEncoder):
+    """The patches' mean colours."""
+
+    def __init__(self):
+        super().__init__(EncoderSpec(name="means", input_size=16, patch_size=4, dim=3))
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.freeze()
+
+    def encode(self, images):
+        return torch.nn.functional.avg_pool2d(images, 4) * self.scale
+
+
+def _write(root, value=128, label=1):
+    for folder in ("im", "maps"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    labels = np.full((20, 20), label, np.uint8)
+    labels[:, 10:] = 7
+    for name in "ab":
+        cv2.imwrite(str(root / f"im/{name}.png"), np.full((20, 20, 3), value, np.uint8))
+        cv2.imwrite(str(root / f"maps/{name}.png"), labels)
+
+
+def _build(root, out, **options):
+    source = replace(label_folder_source(root / "im", root / "maps"), **options)
+    return build_cache(source, Means(), CONFIG, out=out)
+
+
+@pytest.mark.parametrize("change", [{"value": 30}, {"label": 2}])
+def test_a_second_folder_with_the_same_names_is_encoded(tmp_path, change):
+    _write(tmp_path / "one")
+    _write(tmp_path / "two", **change)
+    one, two = (_build(tmp_path / name, tmp_path / "cache") for name in ("one", "two"))
+    assert one.directory != two.directory
+    first, second = one.read(0, 0), two.read(0, 0)
+    if "value" in change:
+        assert (first.features - second.features).abs().max() > 0.1
+    else:
+        assert first.names.tolist() == [1, 7]
+        assert second.names.tolist() == [2, 7]
+
+
+def test_a_moved_folder_keeps_its_cache_and_a_changed_file_does_not(tmp_path):
+    _write(tmp_path / "one")
+    before = _build(tmp_path / "one", tmp_path / "cache")
+    (tmp_path / "one").rename(tmp_path / "moved")
+    assert _build(tmp_path / "moved", tmp_path / "cache").directory == before.directory
+    cv2.imwrite(str(tmp_path / "moved/im/b.png"), np.zeros((20, 20, 3), np.uint8))
+    assert _build(tmp_path / "moved", tmp_path / "cache").directory != before.directory
+
+
+@pytest.mark.parametrize("option", [{"nothing": (7,)}, {"min_pixels": 201}])
+def test_settings_of_the_source_make_another_cache(tmp_path, option):
+    _write(tmp_path)
+    plain = _build(tmp_path, tmp_path / "cache")
+    other = _build(tmp_path, tmp_path / "cache", **option)
+    assert other.directory != plain.directory
+    assert len(other.read(0, 0).names) < len(plain.read(0, 0).names)
