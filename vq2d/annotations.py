@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from ren_core.errors import ConfigError, DataError
 from ren_core.geometry import Boxes
+from vq2d.documents import official_form, valid_query_sets
 from vq2d.types import QueryKey, ResponseTrack, VisualQuery
 
 CANONICAL_FPS = 30
@@ -57,12 +58,13 @@ class Annotations:
     """One annotation file.
 
     Attributes:
-        version: The file's version string, to be echoed in a submission.
+        version: The version string, to be echoed in a submission; empty if the file has none.
         split: ``"train"``, ``"val"`` or ``"test"``; ``"unknown"`` if the file does not say.
         path: Where it was read.
         clips: All readable clips in file order, also those without queries or clip uid.
-        problems: One sentence per damaged annotation that was left out.
-        document: The parsed file, for its order and its ids only.
+        problems: One sentence per damaged annotation or part of one that was left out.
+        damaged: Why, for each valid query set that is no query of ``clips``.
+        document: The parsed file in the official form, for its order, its ids and its truth.
     """
 
     version: str
@@ -70,7 +72,20 @@ class Annotations:
     path: Path
     clips: tuple[Clip, ...]
     problems: tuple[str, ...]
+    damaged: Mapping[QueryKey, str]
     document: Mapping[str, Any]
+
+    def with_version(self, version: str) -> Annotations:
+        """The same annotations under another version."""
+        return replace(self, version=version, document={**self.document, "version": version})
+
+
+@dataclass(slots=True)
+class _Faults:
+    """What is wrong with a file: sentences, and the reason for each query set left out."""
+
+    problems: list[str]
+    damaged: dict[QueryKey, str] = field(default_factory=dict)
 
 
 def version_folders(root: Path) -> list[Path]:
@@ -108,20 +123,30 @@ def load_annotations(path: Path) -> Annotations:
     Raises:
         DataError: If the file is missing or is no VQ annotation file.
     """
-    document = _read_document(path)
+    document, problems = official_form(_read_document(path))
+    faults = _Faults(problems)
     clips: list[Clip] = []
-    problems: list[str] = []
-    for video_idx, clip_idx, video, raw in _raw_clips(document, problems):
-        try:
-            clips.append(_clip(video, raw, video_idx, clip_idx, problems))
-        except DataError as err:
-            problems.append(f"v{video_idx}-c{clip_idx}: {err}")
+    for video_idx, video in enumerate(document["videos"]):
+        for clip_idx, raw in enumerate(video["clips"]):
+            if raw == {"clip_uid": None, "annotations": []}:
+                continue  # nothing is asked in it, or it was no object: a problem already
+            try:
+                clips.append(_clip(video, raw, video_idx, clip_idx, faults))
+            except DataError as err:
+                problems.append(f"v{video_idx}-c{clip_idx}: {err}")
+                faults.damaged |= {
+                    query.key: f"the annotation of its clip is damaged: {err}"
+                    for query in valid_query_sets(document)
+                    if (query.key.video_idx, query.key.clip_idx) == (video_idx, clip_idx)
+                }
+    version = document.get("version")
     return Annotations(
-        version=str(document.get("version", "")),
+        version="" if version is None else str(version),
         split=_split(document, path),
         path=path,
         clips=tuple(clips),
         problems=tuple(problems),
+        damaged=faults.damaged,
         document=document,
     )
 
@@ -136,7 +161,8 @@ def _read_document(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not JSON ({err}); download it again") from err
     if not isinstance(document, dict) or not isinstance(document.get("videos"), list):
         raise DataError(f'{path} has no list "videos", so it is no VQ annotation file')
-    found = [a for _, _, _, c in _raw_clips(document, []) for a in _items(c, "annotations")]
+    clips = [clip for video in document["videos"] for clip in _items(video, "clips")]
+    found = [annotation for clip in clips for annotation in _items(clip, "annotations")]
     if found and not any(isinstance(a, dict) and "query_sets" in a for a in found):
         raise DataError(
             f'{path} has annotations without "query_sets"; expected a VQ file such as vq_val.json'
@@ -144,31 +170,16 @@ def _read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _raw_clips(
-    document: Mapping[str, Any], problems: list[str]
-) -> Iterator[tuple[int, int, dict[str, Any], dict[str, Any]]]:
-    """Video index, clip index, video and clip of every clip, in file order."""
-    for video_idx, video in enumerate(document["videos"]):
-        if not isinstance(video, dict):
-            problems.append(f"v{video_idx}: expected an object, got {video!r:.40}")
-            continue
-        for clip_idx, clip in enumerate(_items(video, "clips")):
-            if isinstance(clip, dict):
-                yield video_idx, clip_idx, video, clip
-            else:
-                problems.append(f"v{video_idx}-c{clip_idx}: expected an object, got {clip!r:.40}")
-
-
-def _items(raw: Mapping[str, Any], key: str) -> list[Any]:
-    """The list at ``key``; absent and null are empty."""
-    value = raw.get(key)
+def _items(raw: Any, key: str) -> list[Any]:  # noqa: ANN401
+    """The list at ``key`` of an object; empty where there is none."""
+    value = raw.get(key) if isinstance(raw, dict) else None
     return value if isinstance(value, list) else []
 
 
 def _split(document: Mapping[str, Any], path: Path) -> str:
     """The split that the videos name, else the one that the file name says."""
     for video in document["videos"]:
-        if isinstance(video, dict) and video.get("split") in FILE_NAMES:
+        if video.get("split") in FILE_NAMES:
             return str(video["split"])
     return next((split for split in FILE_NAMES if split in path.stem), "unknown")
 
@@ -178,25 +189,27 @@ def _clip(
     raw: Mapping[str, Any],
     video_idx: int,
     clip_idx: int,
-    problems: list[str],
+    faults: _Faults,
 ) -> Clip:
-    """One clip and its valid queries; damaged queries go to ``problems``."""
-    queries: list[VisualQuery] = []
-    for annotation_idx, annotation in enumerate(_items(raw, "annotations")):
-        sets = annotation.get("query_sets") if isinstance(annotation, dict) else None
-        if not isinstance(sets, dict):
-            problems.append(f'v{video_idx}-c{clip_idx}-a{annotation_idx}: no object "query_sets"')
-            continue
-        for name, query_set in sets.items():
-            key = QueryKey(video_idx, clip_idx, annotation_idx, name)
-            try:
-                queries += _queries(key, query_set, problems)
-            except DataError as err:
-                problems.append(f"{key}: {err}")
-
+    """One clip and its valid queries; damaged queries go to ``faults``."""
     start = _video_frame(raw, "video_start")
     end = _video_frame(raw, "video_end")
     fps = _number(raw.get("clip_fps") or 5.0, "clip_fps")
+    if fps <= 0:
+        raise DataError(f"clip_fps is {fps}, expected a positive number")
+
+    queries: list[VisualQuery] = []
+    for annotation_idx, annotation in enumerate(raw["annotations"]):
+        for name, query_set in annotation["query_sets"].items():
+            if not query_set["is_valid"]:
+                continue
+            key = QueryKey(video_idx, clip_idx, annotation_idx, name)
+            try:
+                queries.append(_query(key, query_set, faults))
+            except DataError as err:
+                faults.problems.append(f"{key}: {err}")
+                faults.damaged[key] = str(err)
+
     clip_uid = raw.get("clip_uid")
     return Clip(
         video_uid=str(video.get("video_uid", "")),
@@ -209,12 +222,8 @@ def _clip(
     )
 
 
-def _queries(key: QueryKey, raw: Any, problems: list[str]) -> list[VisualQuery]:  # noqa: ANN401
-    """The query of a valid set, nothing for an invalid one; a damaged track is only listed."""
-    if not isinstance(raw, dict):
-        raise DataError(f"expected an object, got {raw!r:.40}")
-    if not raw.get("is_valid", "visual_crop" in raw):
-        return []
+def _query(key: QueryKey, raw: Mapping[str, Any], faults: _Faults) -> VisualQuery:
+    """The query of a valid set; a damaged track is only listed."""
     crop = raw.get("visual_crop")
     crop_frame, box, size_hw = _box(crop, "visual_crop")
     if not (box[2] > box[0] and box[3] > box[1]):
@@ -222,10 +231,10 @@ def _queries(key: QueryKey, raw: Any, problems: list[str]) -> list[VisualQuery]:
     try:
         response = _response(_items(raw, "response_track"), size_hw)
     except DataError as err:
-        problems.append(f"{key}: {err}; the query is kept without its track")
+        faults.problems.append(f"{key}: {err}; the query is kept without its track")
         response = None
     title = raw.get("object_title")
-    query = VisualQuery(
+    return VisualQuery(
         key=key,
         query_frame=_integer(raw.get("query_frame"), "query_frame"),
         crop_frame=crop_frame,
@@ -234,7 +243,6 @@ def _queries(key: QueryKey, raw: Any, problems: list[str]) -> list[VisualQuery]:
         response=response,
         object_title=None if title is None else str(title),
     )
-    return [query]
 
 
 def _response(raw: list[Any], size_hw: tuple[int, int]) -> ResponseTrack | None:

@@ -46,6 +46,66 @@ def load_document(source: str | Path | Document) -> Document:
     return document
 
 
+def official_form(document: Document) -> tuple[dict[str, Any], list[str]]:
+    """An annotation document in the nesting that the official readers need, and what it lacked.
+
+    Whatever is no object or list becomes an empty one in its place, for places are the key of a
+    submission; a missing ``clip_uid`` becomes null; a set that does not say whether it is valid
+    is so if it has a crop. Nothing below the query sets is looked at.
+
+    Args:
+        document: An annotation file that has at least a list of videos.
+
+    Returns:
+        A new document that shares what was in order, and one sentence per fault.
+    """
+    problems: list[str] = []
+    videos = []
+    for v, raw_video in enumerate(document["videos"]):
+        video = _entry(raw_video, f"v{v}", problems)
+        clips = []
+        for c, raw_clip in enumerate(_list(video, "clips", f"v{v}", problems)):
+            clip = _entry(raw_clip, f"v{v}-c{c}", problems)
+            found = _list(clip, "annotations", f"v{v}-c{c}", problems)
+            annotations = [
+                _annotation(raw, f"v{v}-c{c}-a{a}", problems) for a, raw in enumerate(found)
+            ]
+            clips.append({"clip_uid": None} | clip | {"annotations": annotations})
+        videos.append({"video_uid": ""} | video | {"clips": clips})
+    return {**document, "videos": videos}, problems
+
+
+def _entry(raw: Any, place: str, problems: list[str]) -> dict[str, Any]:  # noqa: ANN401
+    """The object at a place; an empty one, and a problem, where there is something else."""
+    if isinstance(raw, dict):
+        return raw
+    problems.append(f"{place}: expected an object, got {raw!r:.40}")
+    return {}
+
+
+def _list(raw: Document, key: str, place: str, problems: list[str]) -> list[Any]:
+    """The list at a key; an empty one, and a problem, where an entry has something else."""
+    value = raw.get(key, [])
+    if isinstance(value, list):
+        return value
+    problems.append(f'{place}: "{key}" is {value!r:.40}, expected a list')
+    return []
+
+
+def _annotation(raw: Any, place: str, problems: list[str]) -> dict[str, Any]:  # noqa: ANN401
+    """An annotation whose query sets all say whether they are valid."""
+    annotation = _entry(raw, place, problems)
+    found = annotation.get("query_sets")
+    if isinstance(raw, dict) and not isinstance(found, dict):
+        problems.append(f'{place}: no object "query_sets"')
+    sets = {}
+    for name, raw_set in found.items() if isinstance(found, dict) else ():
+        query_set = _entry(raw_set, f"{place}-q{name}", problems)
+        is_valid = query_set.get("is_valid", "visual_crop" in query_set)
+        sets[name] = {**query_set, "is_valid": bool(is_valid)}
+    return {**annotation, "query_sets": sets}
+
+
 def valid_query_sets(annotations: Document) -> Iterator[AnnotatedQuery]:
     """The valid query sets of an annotation document in file order.
 

@@ -51,8 +51,11 @@ def build_submission(
             f"{len(unknown)} tracks answer no valid query of the annotation file, the first is "
             f"{unknown[0]}; build from the annotation file that the queries came from"
         )
-    if version is None and "version" not in annotations:
-        raise DataError("the annotation file has no version to echo; pass version=...")
+    if version is None and annotations.get("version") is None:
+        raise DataError(
+            "the annotation file has no version to echo; choose one, such as version '1.0.5' "
+            "(--version on the command line)"
+        )
 
     videos = [_skeleton(video) for video in annotations["videos"]]
     for key in keys:

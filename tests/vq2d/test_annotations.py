@@ -11,6 +11,8 @@ import pytest
 
 from ren_core.errors import ConfigError, DataError
 from vq2d.annotations import annotation_path, load_annotations
+from vq2d.documents import valid_query_sets
+from vq2d.submission import build_submission, validate
 
 PARSING = Path(__file__).resolve().parents[2].parent / "shared/conformance/vq2d/parsing/v1_like"
 INVALID = {"is_valid": False, "errors": ["non-contiguous"], "warnings": []}
@@ -122,6 +124,9 @@ def test_one_damaged_query_is_listed_and_the_rest_read(load, message):
     (problem,) = found.problems
     assert problem.startswith("v0-c0-a0-q1: ")
     assert message in problem
+    reasons = {str(key): reason for key, reason in found.damaged.items()}
+    no_set = DAMAGED[message] == "x"  # which nobody can answer
+    assert reasons == ({} if no_set else {"v0-c0-a0-q1": problem.removeprefix("v0-c0-a0-q1: ")})
 
 
 @pytest.mark.parametrize(
@@ -152,6 +157,59 @@ def test_damaged_clips_and_annotations_are_listed(load):
     assert len(found.clips[0].queries) == 1
     places = [problem.split(":")[0] for problem in found.problems]
     assert sorted(places) == ["v0-c0-a1", "v0-c0-a2", "v0-c1", "v0-c2", "v1"]
+
+
+MALFORMED = {
+    "query_sets is null": lambda clip: clip["annotations"].append({"query_sets": None}),
+    "a set does not say is_valid": lambda clip: clip["annotations"][0]["query_sets"]["1"].pop(
+        "is_valid"
+    ),
+    "annotations is null": lambda clip: clip.update(annotations=None),
+    "annotations is missing": lambda clip: clip.pop("annotations"),
+    "clip_uid is missing": lambda clip: clip.pop("clip_uid"),
+    "a set is null": lambda clip: clip["annotations"][0]["query_sets"].update({"7": None}),
+    "an annotation is null": lambda clip: clip["annotations"].insert(0, None),
+    "clip_fps is negative": lambda clip: clip.update(clip_fps=-5),
+    "video_end_frame is text": lambda clip: clip.update(video_end_frame="late"),
+    "all of it is null": lambda clip: clip.clear(),
+}
+
+
+@pytest.mark.parametrize("fault", MALFORMED)
+def test_what_can_be_loaded_can_be_submitted(load, fault):
+    content = document({"1": query()}, {"2": query()})
+    clips = content["videos"][0]["clips"]
+    clips.append(copy.deepcopy(clips[0]))
+    MALFORMED[fault](clips[0])
+    found = load(content)
+    submission = build_submission(found.document, {})
+    assert validate(submission, found.document) == []
+    asked = [q.key for clip in found.clips for q in clip.queries]
+    valid = {q.key for q in valid_query_sets(found.document)}
+    assert valid == {*asked, *found.damaged}, "every valid query is asked or has a reason"
+    assert len([key for key in asked if key.clip_idx == 1]) == 2, "the other clip is whole"
+    built = submission["results"]["videos"][0]["clips"][1]["predictions"]
+    assert [list(entry["query_sets"]) for entry in built] == [["1"], ["2"]]
+
+
+def test_a_damaged_clip_gives_its_reason_to_each_of_its_queries(load):
+    content = document({"1": query(), "2": INVALID}, {"1": query()}, clip_fps=-5)
+    found = load(content)
+    assert [str(key) for key in found.damaged] == ["v0-c0-a0-q1", "v0-c0-a1-q1"]
+    assert all("clip_fps is -5.0" in reason for reason in found.damaged.values())
+
+
+def test_a_version_can_be_given_to_a_file_without_one(load):
+    content = document({"1": query()})
+    del content["version"]
+    found = load(content)
+    assert found.version == ""
+    with pytest.raises(DataError, match=r"no version to echo.*--version"):
+        build_submission(found.document, {})
+    versioned = found.with_version("1.0.5")
+    assert versioned.version == "1.0.5"
+    assert build_submission(versioned.document, {})["version"] == "1.0.5"
+    assert "version" not in found.document
 
 
 @pytest.mark.parametrize(
