@@ -11,12 +11,19 @@ import hashlib
 import json
 import math
 import os
+import platform
+import sys
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ren_core.errors import StaleStageError
+
+ABANDONED_SECONDS = 24 * 3600
+"""Age from which on a temporary counts as left behind, whoever made it."""
 
 
 def digest(value: object, length: int = 12) -> str:
@@ -46,7 +53,7 @@ def to_plain(value: Any) -> Any:  # noqa: ANN401 - JSON-like values of any depth
 def open_stage(
     out: Path, name: str, config: object, *, upstream: Sequence[str] = (), version: int = 1
 ) -> Path:
-    """Make (or find again) the directory of one stage.
+    """Make (or find again) the directory of one stage; what killed runs left in it is removed.
 
     Args:
         out: Directory of the run's stages.
@@ -64,6 +71,7 @@ def open_stage(
     identity = {"config": to_plain(config), "upstream": list(upstream), "version": version}
     directory = out / f"{name}-{digest(identity)}"
     directory.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(directory)
     record = directory / "stage.json"
     if not record.exists():
         write_json(record, identity)
@@ -78,7 +86,7 @@ def open_stage(
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path beside ``target``; rename it there on success, remove it on error."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    temporary = target.with_name(f".{target.name}.{_machine()}-{os.getpid()}.partial")
     try:
         yield temporary
         temporary.replace(target)
@@ -86,10 +94,55 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(target: Path, value: object) -> None:
-    """Write JSON atomically: one-space indent, keys in the given order, final newline."""
+def remove_leftovers(directory: Path) -> None:
+    """Remove the temporaries of ``atomic_path`` below a directory that no process will rename.
+
+    That are those of processes of this machine that are dead, and all that are a day old.
+    """
+    for path in directory.rglob(".*.partial"):
+        with suppress(OSError):  # another process may be as tidy
+            if _is_abandoned(path):
+                path.unlink()
+
+
+def _is_abandoned(temporary: Path) -> bool:
+    machine, _, pid = temporary.name.split(".")[-2].rpartition("-")
+    if machine == _machine() and not _is_alive(int(pid)):
+        return True
+    return time.time() - temporary.stat().st_mtime > ABANDONED_SECONDS
+
+
+def _is_alive(pid: int) -> bool:
+    if sys.platform == "win32":  # where signal 0 is not a question
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@cache
+def _machine() -> str:
+    """This machine and, on Linux, its space of process ids (containers have their own)."""
+    space = Path("/proc/self/ns/pid")
+    return digest([platform.node(), str(space.readlink()) if space.is_symlink() else ""], 8)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a UTF-8 file atomically; one that holds just this text is left untouched."""
+    content = text.encode()
+    if target.is_file() and target.read_bytes() == content:
+        return
     with atomic_path(target) as tmp:
-        tmp.write_text(json.dumps(to_plain(value), indent=1, allow_nan=False) + "\n")
+        tmp.write_bytes(content)
+
+
+def write_json(target: Path, value: object) -> None:
+    """Write JSON as ``write_text`` does: one-space indent, keys as given, final newline."""
+    write_text(target, json.dumps(to_plain(value), indent=1, allow_nan=False) + "\n")
 
 
 def write_figures(target: Path, value: object) -> None:
