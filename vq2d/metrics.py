@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +75,14 @@ class QueryResult:
     frames_before_query: float
 
 
+@dataclass(frozen=True, slots=True)
+class PartialScores:
+    """The rows of those queries that can be scored, and why the others cannot."""
+
+    rows: list[QueryResult]
+    left_out: dict[QueryKey, str]
+
+
 def evaluate(
     predictions: str | Path | Document, annotations: str | Path | Document
 ) -> dict[str, float]:
@@ -121,9 +129,7 @@ def per_query(
     an area outside [0, 1e10) px is left out, as officially, and named in a warning.
     """
     submission, truth = load_document(predictions), load_document(annotations)
-    for problem in validate(submission, truth):
-        if problem.severity == "error":
-            raise DataError(f"the submission cannot be scored: {problem.path}: {problem.message}")
+    _check_form(submission, truth)
     queries = list(valid_query_sets(truth))
     if queries and not has_truth(truth):
         raise DataError(
@@ -134,6 +140,47 @@ def per_query(
     scores = _numeric_scores([track["score"] for track in tracks])
     rows = map(_row, queries, tracks, scores)
     return [row for row in rows if row is not None]
+
+
+def usable_rows(
+    submission: Document, annotations: Document, keys: Collection[QueryKey]
+) -> PartialScores:
+    """Rows of some queries, as ``per_query``; damaged truth costs its own query only.
+
+    Args:
+        submission: Every query is in it, asked or not.
+        annotations: The annotation file in the official form.
+        keys: The queries to score.
+
+    Raises:
+        DataError: If the submission itself is not valid.
+    """
+    _check_form(submission, annotations)
+    queries = [query for query in valid_query_sets(annotations) if query.key in keys]
+    tracks = [predicted_track(submission, query.key) for query in queries]
+    scores = _numeric_scores([track["score"] for track in tracks])
+    rows: list[QueryResult] = []
+    left_out: dict[QueryKey, str] = {}
+    for query, track, score in zip(queries, tracks, scores, strict=True):
+        try:
+            row = _row(query, track, score)
+        except DataError as err:
+            left_out[query.key] = str(err)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as err:
+            left_out[query.key] = f"its truth is damaged ({type(err).__name__}: {err})"
+        else:
+            if row is None:
+                left_out[query.key] = "its crop or a true box has an area that is not scored"
+            else:
+                rows.append(row)
+    return PartialScores(rows, left_out)
+
+
+def _check_form(submission: Document, annotations: Document) -> None:
+    """Raise DataError with the first error of a submission, if there is one."""
+    for problem in validate(submission, annotations):
+        if problem.severity == "error":
+            raise DataError(f"the submission cannot be scored: {problem.path}: {problem.message}")
 
 
 def average_precision(scores: Sequence[float], ious: Sequence[float], threshold: float) -> float:
@@ -181,6 +228,7 @@ def _row(query: AnnotatedQuery, track: Document, score: float) -> QueryResult | 
             "(no area, or an inverted box); write boxes with x1 < x2 and y1 < y2"
         ) from err
     query_frame = query.query_set.get("query_frame")
+    knows_when = isinstance(query_frame, int | float)
     return QueryResult(
         key=query.key,
         clip_uid=query.clip_uid,
@@ -194,7 +242,7 @@ def _row(query: AnnotatedQuery, track: Document, score: float) -> QueryResult | 
         gt_max_area=max_area,
         crop_area=crop_area,
         size_fraction=_size_fraction(query.query_set["response_track"]),
-        frames_before_query=math.nan if query_frame is None else query_frame - truth.extent[1],
+        frames_before_query=query_frame - truth.extent[1] if knows_when else math.nan,
     )
 
 

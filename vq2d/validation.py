@@ -258,7 +258,7 @@ def _check_frames(boxes: Sequence[Document], query: Document, path: str, report:
     if frames[0] < 0 or any(frame != int(frame) for frame in frames if math.isfinite(frame)):
         report.warning(path, f"frames start at {frames[0]}, expected whole numbers from 0 on")
     query_frame = query.get("query_frame")
-    if query_frame is not None and frames[-1] >= query_frame:
+    if isinstance(query_frame, int | float) and frames[-1] >= query_frame:
         advice = "the response lies before the query frame"
         report.warning(path, f"the last frame is {frames[-1]}, the query's {query_frame}; {advice}")
     if not all(math.isfinite(box[key]) for box in boxes for key in BOX_KEYS[1:]):

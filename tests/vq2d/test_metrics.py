@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ren_core.errors import DataError
-from vq2d.metrics import METRICS, average_precision, compute, evaluate, per_query
+from vq2d.metrics import METRICS, average_precision, compute, evaluate, per_query, usable_rows
 from vq2d.tubes import Tube, recovered_frames, temporal_iou, tube_iou
+from vq2d.types import QueryKey
 
 CONFORMANCE = Path(__file__).resolve().parents[2].parent / "shared" / "conformance" / "vq2d"
 needs_shared = pytest.mark.skipif(
@@ -210,9 +211,10 @@ class TestEvaluate:
         assert row.size_fraction == pytest.approx(math.sqrt(2000 / 500_000))
         assert row.gt_max_area == row.crop_area == 2000
 
-    def test_unknown_query_frame_and_frame_size_are_nan(self):
+    @pytest.mark.parametrize("unknown", [None, "late"])
+    def test_unknown_query_frame_and_frame_size_are_nan(self, unknown):
         bare = [{k: v for k, v in true_box(3).items() if not k.startswith("original")}]
-        truth = annotation_file(query_set([], response_track=bare, query_frame=None))
+        truth = annotation_file(query_set([], response_track=bare, query_frame=unknown))
         (row,) = per_query(submission_file(track([3])), truth)
         assert math.isnan(row.frames_before_query)
         assert math.isnan(row.size_fraction)
@@ -265,6 +267,41 @@ class TestEvaluate:
         truth = annotation_file(query_set([1]), query_set([]))
         with pytest.raises(DataError, match="v0-c0-a0-q2 is valid but has no response track"):
             evaluate(submission_file(track([1]), track([1])), truth)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"response_track": []},
+            {"response_track": None},
+            {"response_track": 7},
+            {"response_track": [None]},
+            {"response_track": [{"frame_number": 1}]},
+            {"response_track": [true_box(1, ("a", 0, "b", 1))]},
+            {"response_track": [true_box(1, (math.nan, 0, 9, 9))]},
+            {"response_track": [true_box(1), true_box(3)]},
+            {"response_track": [true_box(1, (1, 1, 0, 0))]},
+            {"visual_crop": None},
+            {"visual_crop": true_box(0, (0, 0, 1e5, 1e5))},
+        ],
+    )
+    def test_damaged_truth_costs_only_its_own_query(self, changes):
+        truth = annotation_file(query_set([1]), query_set([1], **changes), query_set([1]))
+        prediction = submission_file(track([1]), track([1], corners=(5, 5, 5, 5)), track([]))
+        keys = [QueryKey(0, 0, 0, name) for name in "123"]
+        scores = usable_rows(prediction, truth, keys)
+        assert [row.key.query_set for row in scores.rows] == ["1", "3"]
+        assert list(scores.left_out) == [keys[1]]
+        assert len(scores.left_out[keys[1]]) > 20
+        assert compute(scores.rows)["success"] == 50
+        assert usable_rows(prediction, truth, keys[1:]).rows == scores.rows[1:]
+
+    def test_usable_rows_are_those_of_the_strict_evaluator(self):
+        truth = annotation_file(query_set([1, 2]), query_set([5]))
+        prediction = submission_file(track([1], 0.9), track([5], 0.1))
+        keys = [QueryKey(0, 0, 0, name) for name in "12"]
+        assert usable_rows(prediction, truth, keys).rows == per_query(prediction, truth)
+        with pytest.raises(DataError, match="cannot be scored"):
+            usable_rows({}, truth, keys)
 
     def test_single_inverted_side_may_cancel(self):
         # Signed areas 2000 and -2000 in the one common frame: 0 / 0, as officially.
