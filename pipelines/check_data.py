@@ -9,12 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from pipelines.command import check_device, exit_code
+from pipelines.vq2d_models import add_preset_options, annotations_of, chosen_config
 from ren_core.errors import DataError
-from vq2d.annotations import FILE_NAMES, Annotations, Clip, annotation_path, load_annotations
+from vq2d import cost
+from vq2d.annotations import FILE_NAMES, Annotations, Clip
+from vq2d.assembly import build_matcher
+from vq2d.presets import VQ2DConfig
 from vq2d.timeline import Timeline
 from vq2d.video import clip_file, clip_frames, read_timeline
 
 ROWS_SHOWN = 50
+FRAME_HW = (1080, 1440)  # where no file says another size
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +30,21 @@ class ClipReport:
     """What a run would find for one clip; ``num_frames`` is an estimate where there is no file."""
 
     clip: Clip
-    state: str  # "clip", "full_scale", "missing", "damaged" or "no uid"
+    state: str  # "clip", "full_scale", "missing" or "damaged"
     num_frames: int
     timeline: Timeline | None = None
     note: str = ""
 
     @property
     def is_needed(self) -> bool:
-        """Whether the clip's file has to be fetched."""
-        return self.state in ("missing", "damaged")
+        """Whether a run would fail for want of the clip: one without queries is not read."""
+        return self.state in ("missing", "damaged") and bool(self.clip.queries)
+
+    @property
+    def searched(self) -> cost.SearchedClip:
+        """What a run would search of the clip."""
+        ends = [query.query_frame for query in self.clip.queries]
+        return cost.SearchedClip(self.num_frames, max(ends, default=0))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,17 +60,18 @@ def build_parser() -> argparse.ArgumentParser:
         "--write-uids", type=Path, metavar="FILE", help="write the uids to fetch to this file"
     )
     parser.add_argument(
-        "--crops-per-frame", type=int, default=5, help="crops encoded per frame (default: 5)"
+        "--tokens-per-crop",
+        type=int,
+        metavar="N",
+        help="tokens kept per crop by a preset that merges them (every prompt of the grid)",
     )
     parser.add_argument(
-        "--tokens-per-crop", type=int, default=40, help="region tokens per crop (default: 40)"
+        "--seconds-per-crop",
+        type=float,
+        metavar="SECONDS",
+        help="encoding time of one crop (measured here, if the preset's weights are at hand)",
     )
-    parser.add_argument(
-        "--token-bytes", type=int, default=2048, help="bytes per token on disk (default: 2048)"
-    )
-    parser.add_argument(
-        "--crops-per-second", type=float, help="encoding speed, to estimate the hours of a run"
-    )
+    add_preset_options(parser)
     return parser
 
 
@@ -64,13 +79,15 @@ def inspect_clip(root: Path, clip: Clip) -> ClipReport:
     """Find a clip's file and read its header."""
     path = clip_file(root, clip)
     if path is None:
-        state = "missing" if clip.clip_uid is not None else "no uid"
-        return ClipReport(clip, state, clip.num_frames if clip.clip_uid is not None else 0)
+        note = "" if clip.clip_uid else "can only be cut from its full-scale video"
+        return ClipReport(clip, "missing", clip.num_frames, note=note)
     try:
         timeline = read_timeline(path)
     except DataError as err:
         return ClipReport(clip, "damaged", clip.num_frames, note=str(err))
     num_frames = len(clip_frames(timeline, clip))
+    if not num_frames:
+        return ClipReport(clip, "damaged", 0, timeline, f"{path} ends before the clip begins")
     lacking = clip.num_frames - num_frames
     note = f"{lacking} frames short of the annotation" if lacking > 1 else ""
     state = "clip" if path.parent.name == "clips" else "full_scale"
@@ -91,27 +108,71 @@ def clip_table(reports: Sequence[ClipReport]) -> list[str]:
     return rows
 
 
-def cost_table(reports: Sequence[ClipReport], args: argparse.Namespace) -> list[str]:
-    """What stage 1, the token cache, takes."""
-    frames = sum(report.num_frames for report in reports)
-    crops = frames * args.crops_per_frame
-    size = crops * args.tokens_per_crop * args.token_bytes
-    rows = [
-        f"frames at 5 fps  {frames:>14,}",
-        f"crops            {crops:>14,}  ({args.crops_per_frame} per frame)",
-        f"token cache      {size / 1e9:>11,.2f} GB  "
-        f"({args.tokens_per_crop} tokens of {args.token_bytes} bytes per crop)",
+def cost_table(
+    reports: Sequence[ClipReport], config: VQ2DConfig, tokens_per_crop: int | None
+) -> list[str]:
+    """What stage 1, the token cache, encodes and stores."""
+    clips = [report.searched for report in reports]
+    frames, crops = work(reports, config)
+    tokens = tokens_per_crop or cost.most_tokens_per_crop(config)
+    size = cost.token_bytes(config)
+    each = "an unknown number" if size is None else f"{size:,}"
+    at_most = "at most " if config.tokens.matching.aggregate and not tokens_per_crop else ""
+    cache = "unknown" if size is None else f"{crops * tokens * size / 1e9:,.2f} GB"
+    stride = config.tokens.frame_stride
+    every = "each of them" if stride == 1 else f"one of {stride}"
+    return [
+        f"frames searched  {sum(min(c.num_frames, c.search_end) for c in clips):>14,}  "
+        "(5 per second, up to the last query of each clip)",
+        f"frames encoded   {frames:>14,}  ({every}, in files of {config.tokens.chunk_frames})",
+        f"crops            {crops:>14,}  ({cost.crops_per_frame(config.tokens)} per frame)",
+        f"token cache      {cache:>14}  ({at_most}{tokens:,} tokens of {each} bytes per crop)",
     ]
-    if args.crops_per_second:
-        hours = crops / args.crops_per_second / 3600
-        rows.append(f"encoding         {hours:>11,.2f} h   ({args.crops_per_second:g} crops/s)")
-    return rows
 
 
-def fetch_command(root: Path, uid_file: Path | None) -> str:
-    """The ego4d call that gets the missing clips; files already there are skipped by it."""
-    wanted = f"--video_uid_file {uid_file}" if uid_file else "--benchmarks VQ"
-    return f"ego4d --output_directory={root} --datasets clips {wanted} --version v2 -y"
+def work(reports: Sequence[ClipReport], config: VQ2DConfig) -> tuple[int, int]:
+    """Frames and crops that stage 1 encodes."""
+    frames = sum(cost.encoded_frames(report.searched, config.tokens) for report in reports)
+    return frames, frames * cost.crops_per_frame(config.tokens)
+
+
+def encoding_time(
+    reports: Sequence[ClipReport], config: VQ2DConfig, device: str, args: argparse.Namespace
+) -> str:
+    """The line on the duration of stage 1, from a given speed or one measured here."""
+    seconds, source = args.seconds_per_crop, "given"
+    if seconds is None:
+        try:
+            matcher = build_matcher(config, device=device, dtype=getattr(torch, args.dtype))
+        except DataError as err:
+            return f"encoding         {'unknown':>14}  ({err}; or give --seconds-per-crop)"
+        sizes = [report.timeline.size_hw for report in reports if report.timeline]
+        size_hw = sizes[0] if sizes else FRAME_HW
+        seconds = cost.seconds_per_crop(matcher, config.tokens, size_hw)
+        source = f"measured on this machine's {device}"
+    hours = f"{work(reports, config)[1] * seconds / 3600:,.2f} h"
+    return f"encoding         {hours:>14}  ({seconds:.3g} s per crop, {source})"
+
+
+def fetch_commands(root: Path, needed: Sequence[ClipReport], uid_file: Path | None) -> list[str]:
+    """The ego4d calls that get the missing files; those already there are skipped by them."""
+    own = [report for report in needed if report.clip.clip_uid is not None]
+    videos = dict.fromkeys(r.clip.video_uid for r in needed if r.clip.clip_uid is None)
+    lines = []
+    if own:
+        wanted = f"--video_uid_file {uid_file}" if uid_file else "--benchmarks VQ"
+        lines += [f"fetch {len(own)} clips:", f"  {ego4d(root, 'clips', wanted)}"]
+    if videos:
+        lines += [
+            f"fetch {len(videos)} whole videos, for {len(needed) - len(own)} clips without a uid:",
+            f"  {ego4d(root, 'full_scale', '--video_uids ' + ' '.join(videos))}",
+        ]
+    return lines
+
+
+def ego4d(root: Path, datasets: str, wanted: str) -> str:
+    """A call of the ego4d CLI."""
+    return f"ego4d --output_directory={root} --datasets {datasets} {wanted} --version v2 -y"
 
 
 def summary(annotations: Annotations, reports: Sequence[ClipReport]) -> list[str]:
@@ -123,32 +184,49 @@ def summary(annotations: Annotations, reports: Sequence[ClipReport]) -> list[str
         f"queries          {queries} in {len(reports)} clips",
         "files            " + ", ".join(f"{state}: {count}" for state, count in states.items()),
     ]
+    null = [report for report in reports if report.clip.clip_uid is None]
+    if null:
+        absent = sum(report.is_needed for report in null)
+        rows.append(
+            f"null clip uids   {len(null)}, to be cut from their full-scale videos; "
+            f"{absent} of them cannot be"
+        )
     rows += [f"left out         {problem}" for problem in annotations.problems]
     return rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the report; 0 if all files are there, 1 if something is missing, 2 for bad usage."""
+    """Print the report; 0 if a run has all its files, 1 if one is missing, 2 for bad usage.
+
+    A clip with a null uid counts like any other: a run fails for its queries, too, unless the
+    full-scale video is there to cut it from. Clips without queries are not needed.
+    """
     args = build_parser().parse_args(argv)
-    try:
-        annotations = load_annotations(annotation_path(args.data, args.split))
-    except DataError as err:
-        print(err, file=sys.stderr)
-        return 1
+    return exit_code(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the files, then say what is there, what a run costs and what to fetch."""
+    check_device(args.device)
+    annotations = annotations_of(args.data, args.split)
+    name, config, device = chosen_config(args)
     reports = [inspect_clip(args.data, clip) for clip in annotations.clips[: args.limit]]
 
-    notable = [r for r in reports if r.note or r.state in ("missing", "damaged", "no uid")]
+    notable = [r for r in reports if r.note or r.state in ("missing", "damaged")]
     shown = reports if args.all or len(reports) <= ROWS_SHOWN else notable
     rows = [*clip_table(shown), ""] if shown else []
-    print("\n".join([*rows, *summary(annotations, reports), *cost_table(reports, args)]))
+    rows += [*summary(annotations, reports), f"preset           {name}"]
+    print("\n".join([*rows, *cost_table(reports, config, args.tokens_per_crop)]))
+    print(encoding_time(reports, config, device, args))
 
-    uids = [str(report.clip.clip_uid) for report in reports if report.is_needed]
+    needed = [report for report in reports if report.is_needed]
     if args.write_uids:
+        uids = [r.clip.clip_uid for r in needed if r.clip.clip_uid is not None]
         args.write_uids.write_text("".join(f"{uid}\n" for uid in uids))
-    if not uids:
-        print("complete         every clip of the split can be read")
+    if not needed:
+        print("complete         every clip that a run searches can be read")
         return 0
-    print(f"fetch {len(uids)} clips:\n  {fetch_command(args.data, args.write_uids)}")
+    print("\n".join(fetch_commands(args.data, needed, args.write_uids)))
     return 1
 
 

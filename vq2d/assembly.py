@@ -16,6 +16,25 @@ from vq2d.matching import Matcher
 from vq2d.presets import VQ2DConfig
 
 
+def build_matcher(
+    config: VQ2DConfig, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Matcher:
+    """What stage 1 needs: the region model, loaded, and the matching space.
+
+    Raises:
+        DataError: If weights are missing, with the command that fetches them.
+    """
+    ren = REN.from_pretrained(
+        config.ren,
+        device=device,
+        dtype=dtype,
+        grid_size=config.grid_size,
+        input_size=config.input_size,
+        prompting="grid",
+    )
+    return Matcher(ren, config.tokens.matching)
+
+
 def build_localizer(
     config: VQ2DConfig,
     *,
@@ -34,15 +53,8 @@ def build_localizer(
     Raises:
         DataError: If weights are missing, with the command that fetches them.
     """
-    ren = REN.from_pretrained(
-        config.ren,
-        device=device,
-        dtype=dtype,
-        grid_size=config.grid_size,
-        input_size=config.input_size,
-        prompting="grid",
-    )
-    matcher = Matcher(ren, config.tokens.matching)
+    matcher = build_matcher(config, device=device, dtype=dtype)
+    ren = matcher.ren
     if config.masking == "region":
         regions = RegionSegmenter(ren, Saliency(), config.region)
         return Localizer(matcher, regions, RegionTracker(regions, config.region_tracker), config)
