@@ -16,7 +16,8 @@ from eval.segmentation_data import SegmentationSet, resize_labels
 from eval.segmentation_head import Batch
 from eval.segmentation_predict import Encode
 from eval.segmentation_tokens import grid_tokens
-from eval.segmentation_views import training_view
+from eval.segmentation_views import squashed, training_view
+from ren_core.encoders.base import EncoderSpec
 from ren_core.images import to_tensor
 from ren_core.model import REN
 
@@ -28,7 +29,7 @@ def fixed_views(
     tokens: dict[str, list[Tensor]] = {source: [] for source in config.sources}
     labels = []
     for example in tqdm(data.examples, desc="training images", disable=None):
-        image = read_image(example.image)
+        image = squashed(read_image(example.image), ren.image_size, config.head)
         features = torch.stack([encode(image), encode(np.ascontiguousarray(image[:, ::-1]))])
         for source, found in tokens.items():
             found.append(grid_tokens(ren, source, features, config.grid_size).half().cpu())
@@ -55,9 +56,9 @@ class TrainingViews(Dataset[tuple[Tensor, Tensor]]):
     """Augmented views (3, R, R) uint8 with labels (R, R); view i depends on seed and i only."""
 
     def __init__(
-        self, data: SegmentationSet, config: HeadConfig, *, size: int, total: int, seed: int
+        self, data: SegmentationSet, config: HeadConfig, spec: EncoderSpec, *, total: int, seed: int
     ) -> None:
-        self.data, self.config, self.size, self.seed = data, config, size, seed
+        self.data, self.config, self.spec, self.seed = data, config, spec, seed
         count = len(data.examples)
         rounds = -(-total * config.batch // count)
         rng = np.random.default_rng(seed)
@@ -71,7 +72,7 @@ class TrainingViews(Dataset[tuple[Tensor, Tensor]]):
         example = self.data.examples[self.order[index]]
         rng = np.random.default_rng([self.seed, index])
         image, labels = training_view(
-            read_image(example.image), self.data.read_labels(example), self.config, self.size, rng
+            read_image(example.image), self.data.read_labels(example), self.config, self.spec, rng
         )
         return to_tensor(image), torch.from_numpy(labels)
 
@@ -82,7 +83,7 @@ def augmented_batches(
     """Encode fresh views for every step; the encoder and REN run once for all heads."""
     head = config.head
     total = head.total_steps(len(data.examples))
-    views = TrainingViews(data, head, size=ren.image_size, total=total, seed=seed)
+    views = TrainingViews(data, head, ren.encoder.spec, total=total, seed=seed)
     for images, labels in DataLoader(views, batch_size=head.batch, num_workers=workers):
         features = ren.patch_features(images).features
         yield (

@@ -12,6 +12,7 @@ from ren_core.training.schedule import learning_rate_factor
 SOURCES = ("patches", "ren")
 SCHEDULES = ("cosine", "linear")
 AUGMENTATIONS = ("none", "resized-crop", "scale-crop")
+SQUASHES = ("bicubic", "bilinear")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,13 +59,14 @@ class HeadConfig:
         warmup: Steps of linear warm-up.
         schedule: After it: ``cosine`` or ``linear``, both down to zero.
         augmentation: ``none``: the squashed image or its mirror image, which is what allows
-            features to be encoded once; ``resized-crop``: a random part of random shape;
+            features to be encoded once; ``resized-crop``: a random part of random shape, bicubic;
             ``scale-crop``: a random scale, a square of the encoder's size, colour distortion.
+        squash: How whole images become squares, in evaluation and where nothing is augmented.
         flip: Probability of the mirror image.
         dropout: Of whole channels before the classifier.
         normal_init: Standard deviation of the first weights; None: Kaiming, fan-in.
         label_stride: The loss looks at every so many pixels of a row and column.
-        slide: Predict in overlapping square windows of the unsquashed image.
+        slide: Predict in overlapping square windows of the unsquashed image, rescaled bilinearly.
     """
 
     epochs: int = 100
@@ -75,6 +77,7 @@ class HeadConfig:
     warmup: int = 100
     schedule: str = "cosine"
     augmentation: str = "resized-crop"
+    squash: str = "bicubic"
     flip: float = 0.5
     dropout: float = 0.0
     normal_init: float | None = None
@@ -87,6 +90,8 @@ class HeadConfig:
                 f"schedule must be one of {SCHEDULES} and augmentation of {AUGMENTATIONS}, got "
                 f"{self.schedule!r} and {self.augmentation!r}"
             )
+        if self.squash not in SQUASHES:
+            raise ConfigError(f"squash must be one of {SQUASHES}, got {self.squash!r}")
         if min(self.epochs, self.batch, self.label_stride, self.steps or 1) < 1:
             raise ConfigError(
                 f"epochs, steps, batch and label_stride must be at least 1, got {self.epochs}, "
@@ -106,7 +111,9 @@ class HeadConfig:
 
 
 HEAD_PRESETS: dict[str, HeadConfig] = {
+    # as REN's released segmentation code, but its region encoder in evaluation mode throughout
     "release": HeadConfig(),
+    # DINOv2's linear evaluation, with the encoder's own input size in the place of 512 px
     "dinov2-lin": HeadConfig(
         steps=40_000,
         batch=16,
@@ -114,12 +121,13 @@ HEAD_PRESETS: dict[str, HeadConfig] = {
         warmup=1500,
         schedule="linear",
         augmentation="scale-crop",
-        dropout=0.1,
         normal_init=0.01,
         slide=True,
     ),
     # release for small data on a CPU: two fixed views whose features are encoded once
-    "small": HeadConfig(epochs=30, batch=8, warmup=50, augmentation="none", label_stride=4),
+    "small": HeadConfig(
+        epochs=30, batch=8, warmup=50, augmentation="none", squash="bilinear", label_stride=4
+    ),
 }
 
 

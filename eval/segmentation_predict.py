@@ -13,8 +13,9 @@ from eval.features import PATCH, FeatureStore
 from eval.segmentation_config import SegmentationConfig
 from eval.segmentation_head import SegmentationHead
 from eval.segmentation_tokens import Prediction, token_maps
+from eval.segmentation_views import padded, rescaled, squashed
 from ren_core.encoders.base import fingerprint, squash
-from ren_core.images import to_batch, to_picture, to_tensor
+from ren_core.images import to_batch, to_tensor
 from ren_core.model import REN
 from ren_core.stages import open_stage
 
@@ -50,21 +51,20 @@ def predict(
     encode: Encode,
 ) -> list[tuple[Prediction, int]]:
     """Predictions of an image (H, W, 3), and their distinct tokens: by method, then by seed."""
+    R = ren.image_size
     if not config.head.slide:
-        return _predict_square(image, ren, config, heads, encode)
-    R, size_hw = ren.image_size, (image.shape[0], image.shape[1])
-    scale = R / min(size_hw)
-    canvas_hw = (max(R, round(size_hw[0] * scale)), max(R, round(size_hw[1] * scale)))
-    canvas = torch.nn.functional.interpolate(
-        to_batch(image), canvas_hw, mode="bilinear", antialias=True
-    )
+        return _predict_square(squashed(image, R, config.head), ren, config, heads, encode)
+    whole = rescaled(image, R)
+    H, W = whole.shape[:2]
+    canvas_hw = (max(R, H), max(R, W))
+    canvas = padded(whole, canvas_hw, ren.encoder.spec)
     sums: list[Tensor] = []
     times = torch.zeros(canvas_hw, device=ren.device)
     tokens: list[int] = []
     for y in window_starts(canvas_hw[0], R):
         for x in window_starts(canvas_hw[1], R):
-            window = canvas[0, :, y : y + R, x : x + R]
-            found = _predict_square(to_picture(window), ren, config, heads, encode)
+            window = canvas[y : y + R, x : x + R]
+            found = _predict_square(window, ren, config, heads, encode)
             if not sums:
                 sums = [p.scores.new_zeros((len(p.scores), *canvas_hw)) for p, _ in found]
                 tokens = [0] * len(found)
@@ -72,7 +72,7 @@ def predict(
             for i, (prediction, count) in enumerate(found):
                 sums[i][:, y : y + R, x : x + R] += prediction.dense((R, R))
                 tokens[i] += count
-    return [(Prediction(s / times), n) for s, n in zip(sums, tokens, strict=True)]
+    return [(Prediction((s / times)[:, :H, :W]), n) for s, n in zip(sums, tokens, strict=True)]
 
 
 def window_starts(length: int, side: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Training views for segmentation: the image and its label map under one exact map."""
+"""Views of an image and its label map: random ones for training, whole ones for evaluation."""
 
 from __future__ import annotations
 
@@ -7,43 +7,46 @@ import math
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PilImage
 
 from eval.confusion import VOID, Labels
 from eval.describe import Image
 from eval.segmentation_config import HeadConfig
+from eval.segmentation_data import resize_labels
+from ren_core.encoders.base import EncoderSpec
 from ren_core.training.views import Matrix, squash_matrix, warp_image
 
 ATTEMPTS = 10
 AREA, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)  # of resized crops
 SCALE = (0.5, 2.0)  # of scaled crops
-ONE_CLASS = 0.75  # a scaled crop is drawn again if one class covers more of its labelled pixels
+LONGEST = 4  # the long side of a rescaled image, in short sides: (2048, 512)
+ONE_CLASS = 0.75  # a scaled crop is drawn again if one class covers this share of what is labelled
+BRIGHTNESS, FACTOR = 32, (0.5, 1.5)
+HUE = 36  # degrees: the usual delta of 18 counts in the 2 degrees of OpenCV's 8-bit hue
 
 
 def training_view(
-    image: Image, labels: Labels, config: HeadConfig, size: int, rng: np.random.Generator
+    image: Image, labels: Labels, config: HeadConfig, spec: EncoderSpec, rng: np.random.Generator
 ) -> tuple[Image, Labels]:
-    """Draw one view (size, size, 3) and its labels (size, size); void outside the image.
+    """Draw one view (R, R, 3) and its labels (R, R); void outside the image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         labels: (H, W).
         config: Which augmentation, and the probability of the mirror image.
-        size: Side R of the view.
+        spec: Of the encoder: side R and mean colour.
         rng: Decides everything.
     """
-    size_hw = (image.shape[0], image.shape[1])
     if config.augmentation == "scale-crop":
-        matrix = scaled_crop(labels, size, rng)
-    elif config.augmentation == "resized-crop":
+        return scaled_crop(image, labels, config.flip, spec, rng)
+    size, size_hw = spec.input_size, (image.shape[0], image.shape[1])
+    if config.augmentation == "resized-crop":
         matrix = resized_crop(size_hw, size, rng)
     else:
         matrix = squash_matrix(size_hw, size)
     if rng.random() < config.flip:
         matrix = np.array([[-1.0, 0, size], [0, 1, 0], [0, 0, 1]]) @ matrix
-    view = warp_image(image, matrix, size)
-    if config.augmentation == "scale-crop":
-        view = distort_colours(view, rng)
-    return view, warp_labels(labels, matrix, size)
+    return warp_image(image, matrix, size), warp_labels(labels, matrix, size)
 
 
 def resized_crop(size_hw: tuple[int, int], size: int, rng: np.random.Generator) -> Matrix:
@@ -64,21 +67,72 @@ def resized_crop(size_hw: tuple[int, int], size: int, rng: np.random.Generator) 
     return _window((W - w) / 2, (H - h) / 2, (w, h), size)
 
 
-def scaled_crop(labels: Labels, size: int, rng: np.random.Generator) -> Matrix:
-    """Map (3, 3) of a square of ``size`` from the image, its short side scaled 0.5 to 2 times that.
+def scaled_crop(
+    image: Image, labels: Labels, flip: float, spec: EncoderSpec, rng: np.random.Generator
+) -> tuple[Image, Labels]:
+    """Draw one view and its labels as DINOv2's linear evaluation does.
 
-    It is drawn again, up to ten times, where one class covers more than 75 % of it. Images that are
-    smaller than the square leave its right and lower parts empty.
+    The image is rescaled to 0.5 to 2 times R, cropped, mirrored with probability ``flip`` and its
+    colours are distorted. Where it is smaller than R, the mean colour then stands right of it and
+    below it, as if zeros had been added after normalisation.
     """
-    H, W = labels.shape
-    side = min(H, W) / rng.uniform(*SCALE)  # of the square, in pixels of the image
-    for _ in range(ATTEMPTS):
-        left, top = rng.uniform(0, max(0.0, W - side)), rng.uniform(0, max(0.0, H - side))
-        part = labels[int(top) : math.ceil(top + side), int(left) : math.ceil(left + side)]
+    R = spec.input_size
+    image = rescaled(image, R, rng.uniform(*SCALE))
+    labels = resize_labels(labels, (image.shape[0], image.shape[1]))
+    part = draw_crop(labels, R, rng)
+    image, labels = image[part], labels[part]
+    if rng.random() < flip:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    known: Labels = np.full((R, R), VOID, np.uint8)
+    known[: labels.shape[0], : labels.shape[1]] = labels
+    return padded(distort_colours(image, rng), (R, R), spec), known
+
+
+def draw_crop(labels: Labels, size: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Rows and columns of a square of ``size`` pixels, or of all there are on a shorter side.
+
+    They are drawn again, up to ten times, while one class covers 75 % of the labelled pixels.
+    """
+    free = [max(0, side - size) for side in labels.shape]
+    for _ in range(1 + ATTEMPTS):
+        top, left = rng.integers(0, free, endpoint=True)
+        crop = slice(top, top + size), slice(left, left + size)
+        part = labels[crop]
         known = np.bincount(part[part != VOID])
-        if known.size and np.count_nonzero(known) > 1 and known.max() < ONE_CLASS * known.sum():
+        if np.count_nonzero(known) > 1 and known.max() < ONE_CLASS * known.sum():
             break
-    return _window(left, top, (side, side), size)
+    return crop
+
+
+def rescaled(image: Image, side: int, ratio: float = 1.0) -> Image:
+    """An image whose short side has ``side * ratio`` pixels, its shape kept; bilinear.
+
+    It is made smaller than that where its long side would exceed four times as much: mmcv's
+    ``imrescale`` to (2048, 512), with ``side`` in the place of 512.
+    """
+    H, W = image.shape[:2]
+    scale = min(int(side * ratio) / min(H, W), int(LONGEST * side * ratio) / max(H, W))
+    size_wh = (max(1, int(W * scale + 0.5)), max(1, int(H * scale + 0.5)))
+    resized: Image = cv2.resize(image, size_wh, interpolation=cv2.INTER_LINEAR)
+    return resized
+
+
+def padded(image: Image, size_hw: tuple[int, int], spec: EncoderSpec) -> Image:
+    """An image with the encoder's mean colour right of it and below it, up to a size."""
+    canvas = np.full((*size_hw, 3), np.round(255 * np.array(spec.mean)), np.uint8)
+    canvas[: image.shape[0], : image.shape[1]] = image
+    return canvas
+
+
+def squashed(image: Image, size: int, config: HeadConfig) -> Image:
+    """A whole image as an encoder of that input size shall get it.
+
+    Encoders squash bilinearly by themselves, so that only a bicubic square is made here; as in the
+    release, by Pillow, which smooths where it shrinks.
+    """
+    if config.squash == "bilinear":
+        return image
+    return np.asarray(PilImage.fromarray(image).resize((size, size), PilImage.Resampling.BICUBIC))
 
 
 def warp_labels(labels: Labels, matrix: Matrix, size: int) -> Labels:
@@ -95,22 +149,22 @@ def warp_labels(labels: Labels, matrix: Matrix, size: int) -> Labels:
 
 
 def distort_colours(image: Image, rng: np.random.Generator) -> Image:
-    """Brightness ±32, contrast and saturation 0.5 to 1.5 times, hue ±18°, each every second time.
+    """Brightness ±32, contrast and saturation 0.5 to 1.5 times, hue ±36°, each every second time.
 
-    Contrast comes before or after the other two, by chance.
+    Contrast comes before or after the last two, by chance; values stay within 0..255 throughout.
     """
     pixels = image.astype(np.float32)
     if rng.random() < 0.5:
-        pixels += np.float32(rng.uniform(-32, 32))
-    contrast = np.float32(rng.uniform(0.5, 1.5) if rng.random() < 0.5 else 1)
+        pixels = (pixels + np.float32(rng.uniform(-BRIGHTNESS, BRIGHTNESS))).clip(0, 255)
+    contrast = np.float32(rng.uniform(*FACTOR) if rng.random() < 0.5 else 1)
     first = rng.random() < 0.5
     if first:
-        pixels *= contrast
-    hsv = cv2.cvtColor(pixels.clip(0, 255) / 255, cv2.COLOR_RGB2HSV)
+        pixels = (pixels * contrast).clip(0, 255)
+    hsv = cv2.cvtColor(pixels / 255, cv2.COLOR_RGB2HSV)
     if rng.random() < 0.5:
-        hsv[..., 1] = (hsv[..., 1] * rng.uniform(0.5, 1.5)).clip(0, 1)
+        hsv[..., 1] = (hsv[..., 1] * rng.uniform(*FACTOR)).clip(0, 1)
     if rng.random() < 0.5:
-        hsv[..., 0] = (hsv[..., 0] + rng.uniform(-18, 18)) % 360
+        hsv[..., 0] = (hsv[..., 0] + rng.uniform(-HUE, HUE)) % 360
     pixels = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255
     if not first:
         pixels *= contrast

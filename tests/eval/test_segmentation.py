@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from eval import segmentation_predict, segmentation_views
 from eval.confusion import VOID, class_iou, confusion, mean_iou, pixel_accuracy
 from eval.segmentation import Score, evaluate, train
 from eval.segmentation_batches import TrainingViews, fixed_batches, fixed_views
@@ -21,9 +23,18 @@ from eval.segmentation_head import SegmentationHead, pixel_loss, train_heads
 from eval.segmentation_predict import direct_encode, predict, window_starts
 from eval.segmentation_report import class_table, comparison_row, comparison_sheet, method_table
 from eval.segmentation_tokens import Prediction, grid_tokens, token_maps
-from eval.segmentation_views import resized_crop, training_view, warp_labels
-from ren_core.encoders.base import squash
+from eval.segmentation_views import (
+    distort_colours,
+    draw_crop,
+    rescaled,
+    resized_crop,
+    squashed,
+    training_view,
+    warp_labels,
+)
+from ren_core.encoders.base import normalise, squash
 from ren_core.errors import ConfigError, DataError, ShapeError
+from ren_core.images import to_batch
 from tests.segmentation_sets import draw_classes, picture_of, write_ade, write_camvid, write_voc
 from tests.tiny import SPEC, tiny_ren
 
@@ -188,6 +199,112 @@ def test_pixel_loss_by_hand():
     assert float(pixel_loss(scores, torch.full_like(labels, VOID))) == 0
 
 
+# Semantic segmentation of the REN release, and DINOv2's linear evaluation (its published VOC2012
+# configuration: dropout_ratio=0, weight_decay=1e-4, poly power 1, 1,500 steps of warm-up).
+RECIPES = {
+    "release": {
+        "epochs": 100,
+        "steps": None,
+        "batch": 32,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.01,
+        "warmup": 100,
+        "schedule": "cosine",
+        "augmentation": "resized-crop",
+        "squash": "bicubic",
+        "flip": 0.5,
+        "dropout": 0.0,
+        "normal_init": None,
+        "label_stride": 1,
+        "slide": False,
+    },
+    "dinov2-lin": {
+        "epochs": 100,  # not used: steps are given
+        "steps": 40_000,
+        "batch": 16,
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-4,
+        "warmup": 1500,
+        "schedule": "linear",
+        "augmentation": "scale-crop",
+        "squash": "bicubic",  # not used: windows slide
+        "flip": 0.5,
+        "dropout": 0.0,
+        "normal_init": 0.01,
+        "label_stride": 1,
+        "slide": True,
+    },
+    "small": {
+        "epochs": 30,
+        "steps": None,
+        "batch": 8,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.01,
+        "warmup": 50,
+        "schedule": "cosine",
+        "augmentation": "none",
+        "squash": "bilinear",
+        "flip": 0.5,
+        "dropout": 0.0,
+        "normal_init": None,
+        "label_stride": 4,
+        "slide": False,
+    },
+}
+
+
+def test_recipes_are_those_of_the_references():
+    assert {name: asdict(recipe) for name, recipe in HEAD_PRESETS.items()} == RECIPES
+    views = segmentation_views
+    assert (views.AREA, views.RATIO) == ((0.08, 1.0), (3 / 4, 4 / 3))
+    assert (views.SCALE, views.LONGEST) == ((0.5, 2.0), 2048 / 512)
+    assert (views.ONE_CLASS, views.ATTEMPTS) == (0.75, 10)
+    assert (views.BRIGHTNESS, views.FACTOR, views.HUE) == (32, (0.5, 1.5), 2 * 18)
+    assert segmentation_predict.SLIDE_STEP == 341 / 512
+
+
+def rates_of_every_step(monkeypatch, config, total):
+    """What a run hands to its optimiser: settings, and the learning rate at every step."""
+    settings, rates = {}, []
+
+    class Spy(torch.optim.AdamW):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            settings.update(self.defaults)
+
+        def step(self, closure=None):
+            (group,) = self.param_groups
+            rates.append(group["lr"])
+            return super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Spy)
+    batch = ({"ren": torch.randn(2, 2, 1, 1)}, torch.zeros(2, 1, 1, dtype=torch.uint8))
+    device = torch.device("cpu")
+    train_heads([batch] * total, {"ren": 2}, config, num_classes=2, total=total, device=device,
+                seed=0)  # fmt: skip
+    return settings, rates
+
+
+def test_learning_rates_of_the_released_recipe(monkeypatch):
+    config = replace(HEAD_PRESETS["release"], warmup=10)
+    settings, rates = rates_of_every_step(monkeypatch, config, 40)
+    assert (settings["weight_decay"], settings["betas"]) == (0.01, (0.9, 0.999))
+    assert rates[:10] == pytest.approx([1e-3 * (s + 1) / 10 for s in range(10)])
+    cosine = [1e-3 * (1 + math.cos(math.pi * s / 29)) / 2 for s in range(30)]
+    assert rates[10:] == pytest.approx(cosine, abs=1e-12)
+    assert rates[-1] == 0
+
+
+def test_learning_rates_of_the_dinov2_recipe(monkeypatch):
+    config = replace(HEAD_PRESETS["dinov2-lin"], warmup=5)
+    settings, rates = rates_of_every_step(monkeypatch, config, 40)
+    assert (settings["weight_decay"], settings["betas"]) == (1e-4, (0.9, 0.999))
+    falling = [1e-3 * (1 - s / 40) for s in range(40)]
+    assert rates[5:] == pytest.approx(falling[5:])
+    rising = [f * (s + 1) / 5 for s, f in enumerate(falling[:5])]
+    assert rates[:5] == pytest.approx(rising)
+
+
 def test_schedules():
     cosine = HeadConfig(warmup=2)
     assert cosine.rate_factor(0, 10) == 0.5
@@ -204,6 +321,7 @@ def test_schedules():
     [
         {"schedule": "step"},
         {"augmentation": "mixup"},
+        {"squash": "nearest"},
         {"batch": 0},
         {"steps": -1},
         {"label_stride": 0},
@@ -232,7 +350,8 @@ def test_first_weights_follow_the_recipe():
     normal = SegmentationHead(512, 64, HEAD_PRESETS["dinov2-lin"])
     assert kaiming.classify.weight.std().item() == pytest.approx(math.sqrt(2 / 512), rel=0.05)
     assert normal.classify.weight.std().item() == pytest.approx(0.01, rel=0.05)
-    assert (kaiming.dropout.p, normal.dropout.p) == (0, 0.1)
+    assert (kaiming.dropout.p, normal.dropout.p) == (0, 0)
+    assert SegmentationHead(8, 2, HeadConfig(dropout=0.1)).dropout.p == 0.1
     assert (kaiming.norm.eps, kaiming.norm.momentum, kaiming.norm.affine) == (1e-5, 0.1, True)
 
 
@@ -294,17 +413,161 @@ def test_image_and_labels_move_together(augmentation):
     config = HeadConfig(augmentation=augmentation)
     flipped = []
     for seed in range(8):
-        view, labels = training_view(grey, classes, config, 40, np.random.default_rng(seed))
-        again, _ = training_view(grey, classes, config, 40, np.random.default_rng(seed))
+        view, labels = training_view(grey, classes, config, SPEC, np.random.default_rng(seed))
+        again, _ = training_view(grey, classes, config, SPEC, np.random.default_rng(seed))
         assert np.array_equal(view, again)
-        assert view.shape == (40, 40, 3)
+        assert view.shape == (56, 56, 3)
         flipped.append(labels.tobytes())
-        if augmentation == "scale-crop":
-            assert (view[labels == VOID] < 20).all()  # outside the image
-            continue
-        agree = np.abs(view[..., 0].astype(int) - labels.astype(int) * 100) < 50
-        assert agree[labels != VOID].mean() > 0.93
+        # colours may change, but all pixels of a class alike: the nearest level is its own
+        found = np.unique(labels[labels != VOID])
+        levels = np.array([np.median(view[labels == c]) for c in found])
+        assert (np.diff(levels) > 20).all()
+        seen = view[labels != VOID][:, 0].astype(float)
+        nearest = found[np.abs(seen[:, None] - levels).argmin(1)]
+        assert (nearest == labels[labels != VOID]).mean() > 0.93
     assert len(set(flipped)) == (2 if augmentation == "none" else 8)
+
+
+def test_small_scaled_crops_are_padded_after_colours_and_mirroring():
+    image = np.full((20, 60, 3), 200, np.uint8)
+    image[:, 30:] = 40
+    classes = (image[..., 0] == 40).astype(np.uint8)
+    config = HeadConfig(augmentation="scale-crop")
+    heights, mirrored = set(), 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        view, labels = training_view(image, classes, config, SPEC, rng)
+        inside = labels != VOID
+        H, W = int(inside.any(1).sum()), int(inside.any(0).sum())
+        assert inside[:H, :W].all()  # right of it and below, mirrored or not
+        empty = normalise(to_batch(view), SPEC)[0][:, torch.from_numpy(~inside)]
+        if empty.numel():
+            assert float(empty.abs().max()) < 0.5 / 255 / 0.22  # 0, to the rounding of colours
+        heights.add(H)
+        mirrored += int(labels[0, 0])
+    assert min(heights) < 40 < max(heights) == 56
+    assert 0 < mirrored < 12
+
+
+def test_long_images_are_rescaled_less():
+    sizes = {(64, 128): (56, 112), (128, 64): (112, 56), (20, 80): (56, 224), (20, 100): (45, 224)}
+    for size_hw, expected in sizes.items():
+        assert rescaled(np.zeros((*size_hw, 3), np.uint8), 56).shape[:2] == expected
+    thin = np.zeros((1, 3000, 3), np.uint8)
+    assert rescaled(thin, 56).shape[:2] == (1, 224)
+    assert rescaled(thin[:, :100], 56, 0.5).shape[:2] == (1, 112)
+    assert rescaled(np.zeros((64, 128, 3), np.uint8), 56, 1.99).shape[:2] == (111, 222)
+
+
+class Script:
+    """A source of chance that says what it is told, and notes the ranges it is asked for."""
+
+    def __init__(self, coins=(), share=0.0, integers=()):
+        self.coins, self.share = list(coins), share
+        self.given = list(integers)
+        self.ranges = []
+
+    def random(self):
+        return 0.1 if self.coins.pop(0) else 0.9
+
+    def uniform(self, low, high):
+        self.ranges.append((low, high))
+        return low + self.share * (high - low)
+
+    def integers(self, low, high, *, endpoint):
+        assert (low, endpoint) == (0, True)
+        self.ranges.append(tuple(high))
+        return self.given.pop(0)
+
+
+def hue_degrees(pixels):
+    return cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)[..., 0]
+
+
+def test_crops_of_nearly_one_class_are_drawn_again():
+    labels = np.zeros((10, 30), np.uint8)
+    labels[:, 20:] = 1
+    labels[:, :4] = VOID
+    poor, edge, good = [0, 1], [0, 12], [0, 14]  # one class; 80 %; 60 %
+    rng = Script(integers=[poor, edge, good, poor])
+    assert draw_crop(labels, 10, rng) == (slice(0, 10), slice(14, 24))
+    assert rng.ranges == [(0, 20)] * 3
+    quarter = [0, 13]  # 70 %, below three quarters
+    assert draw_crop(labels, 10, Script(integers=[quarter]))[1].start == 13
+    labels[:, 12:15] = VOID  # five of seven labelled columns of 12..21: 71 %
+    assert draw_crop(labels, 10, Script(integers=[edge]))[1].start == 12
+    rng = Script(integers=[poor] * 10 + [[0, 0]])
+    assert draw_crop(labels, 10, rng)[1].start == 0  # ten times, then as it comes
+    assert rng.given == []
+    void = np.full((4, 4), VOID, np.uint8)
+    assert draw_crop(void, 10, np.random.default_rng(0)) == (slice(0, 10), slice(0, 10))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_colours_change_within_bounds(share):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    pixels = image.astype(float)
+    off = [False] * 5  # brightness, contrast, contrast before the others, saturation, hue
+    assert np.abs(distort_colours(image, Script(off)) - pixels).max() <= 1
+
+    script = Script([True, *off[1:]], share)
+    brightness = distort_colours(image, script)
+    assert script.ranges == [(-32, 32)]
+    assert np.abs(brightness - (pixels + (64 * share - 32)).clip(0, 255)).max() <= 1
+
+    for first in (True, False):
+        script = Script([False, True, first, False, False], share)
+        contrast = distort_colours(image, script)
+        assert script.ranges == [(0.5, 1.5)]
+        assert np.abs(contrast - (pixels * (0.5 + share)).clip(0, 255)).max() <= 1
+
+    script = Script([*off[:3], True, False], share)
+    grey = distort_colours(image, script)
+    assert script.ranges == [(0.5, 1.5)]
+    assert np.abs(grey.max(2) - pixels.max(2)).max() <= 1
+    spread = (pixels.max(2) - pixels.min(2)) * (0.5 + share)
+    assert np.abs(np.ptp(grey, axis=2) - np.minimum(spread, pixels.max(2))).max() <= 1.01
+
+    script = Script([*off[:4], True], share)
+    turned = distort_colours(image, script)
+    assert script.ranges == [(-36, 36)]
+    vivid = np.ptp(pixels, axis=2) > 100
+    turn = (hue_degrees(turned) - hue_degrees(image) + 180) % 360 - 180
+    assert turn[vivid] == pytest.approx(72 * share - 36, abs=1)
+
+
+def test_every_second_distortion_happens():
+    image = np.full((1, 1, 3), (60, 120, 180), np.uint8)
+    drawn = [distort_colours(image, np.random.default_rng(seed)) for seed in range(400)]
+    same = sum(np.abs(d.astype(int) - image).max() <= 1 for d in drawn)
+    assert 8 < same < 50  # one in sixteen: all four left out
+    assert {int(d.max()) for d in drawn} <= set(range((180 - 32) // 2, 256))
+
+
+def test_whole_images_are_squashed_as_the_recipe_says():
+    image, _ = example_image()
+    assert squashed(image, 56, HEAD_PRESETS["small"]) is image  # the encoder does it
+    bicubic = squashed(image, 56, HEAD_PRESETS["release"])
+    for mode, low, high in (("bicubic", 0, 0.5), ("bilinear", 1, 9)):
+        small = torch.nn.functional.interpolate(
+            to_batch(image), (56, 56), mode=mode, antialias=True
+        )
+        other = small[0].permute(1, 2, 0).numpy() * 255
+        assert low < np.abs(bicubic - other).mean() < high
+    ren, seen = tiny_ren(), []
+
+    def encode(picture):
+        seen.append(picture)
+        return direct_encode(ren)(picture)
+
+    head = SegmentationHead(SPEC.dim, 3, QUICK).eval()
+    for recipe, expected in (("release", bicubic), ("small", image)):
+        config = SegmentationConfig(
+            methods=(Method(source="patches"),), head=HEAD_PRESETS[recipe], grid_size=8
+        )
+        predict(image, ren, config, {0: {"patches": head}}, encode)
+        assert np.array_equal(seen[-1], expected)
 
 
 def test_small_images_leave_void_and_long_ones_still_have_a_crop():
@@ -409,6 +672,8 @@ def test_sliding_windows_cover_the_image():
     trained = SegmentationHead(SPEC.dim, 4, head).eval()
     heads = {0: {"patches": trained, "ren": trained}}
     found = predict(image, ren, config, heads, direct_encode(ren))
+    long = np.ascontiguousarray(np.tile(image, (1, 4, 1))[:24])
+    assert predict(long, ren, config, heads, direct_encode(ren))[0][0].scores.shape == (4, 19, 224)
     prediction, tokens = found[0]
     assert prediction.scores.shape == (4, 56, 84)  # short side at the encoder's size
     assert tokens == 2 * 64
@@ -425,13 +690,13 @@ def test_sliding_windows_cover_the_image():
 def test_training_views_depend_on_seed_and_index_only(camvid):
     data = open_set("camvid", camvid, "train")
     config = HeadConfig(batch=4)
-    views = TrainingViews(data, config, size=28, total=3, seed=0)
+    views = TrainingViews(data, config, SPEC, total=3, seed=0)
     assert len(views) == 12
     assert sorted(views.order[:6].tolist()) == list(range(6))
     first, labels = views[5]
-    assert (first.shape, labels.shape) == ((3, 28, 28), (28, 28))
+    assert (first.shape, labels.shape) == ((3, 56, 56), (56, 56))
     assert torch.equal(first, views[5][0])
-    assert not torch.equal(first, TrainingViews(data, config, size=28, total=3, seed=1)[5][0])
+    assert not torch.equal(first, TrainingViews(data, config, SPEC, total=3, seed=1)[5][0])
 
 
 def test_batch_without_any_label_does_not_spoil_the_head():
