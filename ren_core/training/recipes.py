@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ren_core.errors import ConfigError
 from ren_core.training.config import LossConfig, TrainConfig
@@ -40,6 +40,7 @@ class Recipe:
         cached: Views are fixed and their features cached; otherwise drawn anew in every step.
         views_seed: Of the fixed views, so that trainings with other seeds share one cache.
         sources: Per kind of source; kinds that are not named here are used with the defaults.
+        held_out_every: Every such video (or picture that is of none) is kept for validation.
     """
 
     encoder: str
@@ -48,26 +49,54 @@ class Recipe:
     cached: bool = False
     views_seed: int = 42
     sources: Mapping[str, SourceUse] = field(default_factory=dict)
+    held_out_every: int = 20
 
     def __post_init__(self) -> None:
         if not 0 <= self.keep_start <= 1:
             raise ConfigError(f"keep_start must lie in 0..1, got {self.keep_start}")
+        if self.held_out_every < 2:
+            raise ConfigError(
+                f"held_out_every must be at least 2, so that something is left to train on, got "
+                f"{self.held_out_every}"
+            )
 
 
-# Ego4D: about 50,000 frames at 16 per step for 50 epochs; the released code
-# lets its cosine end after 1/16 of that, here it ends with the training.
-PAPER_STEPS = 50 * 50_000 // 16
-_PAPER = TrainConfig(
-    steps=PAPER_STEPS,
-    loss=LossConfig(relation=1.0, scope="image"),
-    validate_every=500,
-    checkpoint_every=1000,
-)
+PAPER_EPOCHS = 50
+EGO4D_FRAMES = 50_000  # about: one frame per 15 s of the VQ2D train clips
+COCO_PICTURES = 118_287  # train2017
+
+PAPER_LOSS = LossConfig(scope="image")  # negatives from the two views of one picture
+RELEASE_LOSS = LossConfig(scope="image", relation=0.5, keep_null=True)
+"""The released loss is (1 - cosine of view 1 + 1 - cosine of view 2 + relation) / 2, where our
+feature similarity is already the mean of both views; and null prompts stay in the contrast."""
+
+
+def paper_config(pictures: int, loss: LossConfig) -> TrainConfig:
+    """The paper's training over so many pictures; its values are the defaults of TrainConfig.
+
+    The released code lets its cosine end after 1/16 of the steps; here it ends with the training.
+    """
+    whole = TrainConfig(
+        steps=PAPER_EPOCHS * pictures, loss=loss, validate_every=500, checkpoint_every=1000
+    )
+    return replace(whole, steps=whole.steps // whole.pairs)
+
+
+def paper_recipes(encoder: str) -> dict[str, Recipe]:
+    """For Ego4D frames, for COCO, and with the loss of the release (trained on Ego4D)."""
+    return {
+        encoder: Recipe(encoder=encoder, train=paper_config(EGO4D_FRAMES, PAPER_LOSS)),
+        f"{encoder}-coco": Recipe(encoder=encoder, train=paper_config(COCO_PICTURES, PAPER_LOSS)),
+        f"{encoder}-release": Recipe(
+            encoder=encoder, train=paper_config(EGO4D_FRAMES, RELEASE_LOSS)
+        ),
+    }
+
 
 RECIPES: dict[str, Recipe] = {
-    "dino-vitb8": Recipe(encoder="dino-vitb8", train=_PAPER),
-    "dinov2-vitl14": Recipe(encoder="dinov2-vitl14", train=_PAPER),
-    "openclip-vitg14": Recipe(encoder="openclip-vitg14", train=_PAPER),
+    **paper_recipes("dino-vitb8"),
+    **paper_recipes("dinov2-vitl14"),
+    **paper_recipes("openclip-vitg14"),
     "embedded": Recipe(
         encoder="embedded",
         keep_start=0.5,
