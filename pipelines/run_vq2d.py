@@ -10,14 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines import evaluate_vq2d
-from pipelines.vq2d_models import add_model_options, chosen_localizer, run_command
+from pipelines.vq2d_models import (
+    SAMPLE,
+    add_model_options,
+    annotations_of,
+    chosen_localizer,
+    run_command,
+)
 from ren_core.stages import write_json
-from vq2d.annotations import Annotations, annotation_path, load_annotations
+from vq2d.annotations import Annotations
 from vq2d.oracle import write_oracle_submission
 from vq2d.report import draw_all, write_failures, write_submission, write_traces
 from vq2d.runner import Runner
 
-SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 DATA_PLACES = ("data/ego4d", "data/ego4d_data", "~/ego4d_data")
 
 logger = logging.getLogger("run_vq2d")
@@ -56,7 +61,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     """Do what the command line asks; the exit code."""
     started = time.perf_counter()
     root = find_data(args.data)
-    annotations = load_annotations(annotation_path(root, args.split))
+    annotations = annotations_of(root, args.split)
     for problem in annotations.problems:
         logger.warning("%s", problem)
     name, localizer = chosen_localizer(args)
