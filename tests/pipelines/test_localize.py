@@ -205,3 +205,10 @@ def test_a_stale_stage_is_one_sentence(video, capsys, monkeypatch):
     monkeypatch.setattr(localize, "chosen_localizer", stale)
     assert localize.main([str(video), "--at=1", "--box=1,1,5,5"]) == 1
     assert capsys.readouterr().err == "tokens-1 was written with another configuration\n"
+
+
+def test_the_main_job_says_which_splits_the_sample_has(capsys):
+    assert run_vq2d.main(["--data", str(vq2d_models.SAMPLE), "--split", "train"]) == 2
+    error = capsys.readouterr().err
+    assert "the embedded sample has only the splits val and test" in error
+    assert "ego4d " not in error

@@ -130,9 +130,9 @@ def test_run_vq2d_and_again(root, tmp_path, capsys):
 
 def test_run_vq2d_says_what_is_wrong(root, tmp_path, capsys):
     common = ["--data", str(root), "--out", str(tmp_path), "--preset", "embedded"]
-    assert run_vq2d.main([*common, "--set", "search.topk=3"]) == 1
+    assert run_vq2d.main([*common, "--set", "search.topk=3"]) == 2
     assert "no setting is called 'search.topk'" in capsys.readouterr().err
-    assert run_vq2d.main([*common, "--set", "search.top_k=many"]) == 1
+    assert run_vq2d.main([*common, "--set", "search.top_k=many"]) == 2
     assert "must be of type int" in capsys.readouterr().err
     assert run_vq2d.main(["--data", str(tmp_path / "nowhere"), "--preset", "embedded"]) == 1
     assert "ego4d" in capsys.readouterr().err
@@ -155,9 +155,9 @@ def test_localize_by_box_and_by_picture(root, tmp_path, capsys):
     )
     assert json.loads((tmp_path / "b/answer.json").read_text())["track"] is not None
 
-    assert localize.main([video, "--at", "99", "--box", "1,1,5,5", *common]) == 1
+    assert localize.main([video, "--at", "99", "--box", "1,1,5,5", *common]) == 2
     assert "outside the video, which lasts 2.4 s" in capsys.readouterr().err
-    assert localize.main([video, "--at", "1", "--box", "1,1", *common]) == 1
+    assert localize.main([video, "--at", "1", "--box", "1,1", *common]) == 2
     assert "four numbers" in capsys.readouterr().err
 
 
