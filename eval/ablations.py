@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eval.confusion import mean_iou
 from eval.segmentation import Score
@@ -18,6 +19,9 @@ from ren_core.stages import atomic_path
 PATCHES = Method(source="patches")
 Column = Mapping[str, float]
 """Another task's figure by method name, such as R-precision of retrieval."""
+
+RETRIEVAL_FIGURES = {"mAP": "ap", "mRP": "precision"}
+"""What stands in a table: its key in the results of one-shot retrieval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,35 @@ def ablation_table(
         miou = f"{100 * row.miou:.2f} ± {100 * row.spread:.2f}"
         lines.append(f"{row.method.name:<18} {row.tokens:>7.1f} {miou:>14}{more}")
     return "\n".join(lines)
+
+
+def retrieval_column(result: Mapping[str, Any], figure: str) -> dict[str, float]:
+    """A figure of the methods of one run of one-shot retrieval: patches, and REN as it was set.
+
+    Args:
+        result: Content of the ``retrieval.json`` of ``run_retrieval.py``.
+        figure: A key of ``RETRIEVAL_FIGURES``.
+    """
+    ren = result["ren"]
+    merged = float(ren["merge_similarity"]) if ren["aggregate"] else None
+    methods = {
+        "patches": PATCHES,
+        "ren": Method(prompting=ren["prompting"], merge_similarity=merged),
+    }
+    key = RETRIEVAL_FIGURES[figure]
+    found = {methods[source].name: row[key] for source, row in result["figures"].items()}
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def mean_column(columns: Sequence[Column]) -> dict[str, float]:
+    """Means over the columns that know a method.
+
+    >>> mean_column([{"a": 1.0, "b": 2.0}, {"a": 3.0}])
+    {'a': 2.0, 'b': 2.0}
+    """
+    names = dict.fromkeys(name for column in columns for name in column)
+    known = {name: [column[name] for column in columns if name in column] for name in names}
+    return {name: sum(values) / len(values) for name, values in known.items()}
 
 
 def plot_token_count(path: Path, rows: Sequence[AblationRow], caption: str) -> None:

@@ -29,6 +29,8 @@ CAMVID_CLASSES = (
     "bicyclist",
 )  # fmt: skip
 ADE_CLASS_COUNT = 150
+TRAINING = "train"
+"""The split that heads are trained on, in every set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class Layout:
     command: str
     splits: Mapping[str, int]
     evaluated: str
+
+    @property
+    def with_training_images(self) -> tuple[str, ...]:
+        """The standard splits that hold images of the training split."""
+        return tuple(split for split in self.splits if split.startswith(TRAINING))
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -165,6 +172,11 @@ def open_set(name: str, root: Path, split: str, *, limit: int | None = None) -> 
         chosen = np.linspace(0, len(examples) - 1, limit).round().astype(int)
         examples = [examples[i] for i in chosen]
     return SegmentationSet(name, split, _class_names(name, base), tuple(examples), code_table(name))
+
+
+def shared_images(a: SegmentationSet, b: SegmentationSet) -> int:
+    """How many images two splits have in common."""
+    return len({e.image for e in a.examples} & {e.image for e in b.examples})
 
 
 def code_table(name: str) -> NDArray[np.int16]:

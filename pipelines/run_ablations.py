@@ -3,6 +3,8 @@
     python pipelines/run_ablations.py --dataset camvid --data DATA/camvid --preset small
 
 Token count and mIoU against the merge threshold; grid and SLIC prompts with and without merging.
+For Table 6, run pipelines/run_retrieval.py with --prompting grid and slic, each with --aggregate
+and with --no-aggregate, and name its files: --column mRP@50 RUN1/retrieval.json RUN2/...
 """
 
 from __future__ import annotations
@@ -14,19 +16,23 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from eval.ablations import (
+    RETRIEVAL_FIGURES,
     ablation_table,
+    mean_column,
     plot_token_count,
     prompting_methods,
+    retrieval_column,
     rows_of,
     token_count_methods,
 )
 from eval.segmentation import evaluate, train
 from pipelines.command import exit_code
-from pipelines.run_segmentation import add_job_arguments, load_model, open_job
+from pipelines.run_segmentation import Job, add_job_arguments, load_model, open_job
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.stages import write_figures
 
@@ -47,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     own = ren.config.merge_similarity if args.merge is None else args.merge
     counting, prompting = token_count_methods(args.thresholds), prompting_methods(own)
     job = open_job(args, ren, tuple(dict.fromkeys([*counting, *prompting])))
-    columns = {name: read_column(Path(file)) for name, file in args.column}
+    columns = {name: read_columns(name, files, job) for name, *files in args.column}
     heads = train(job.training, ren, job.config, job.encode, workers=args.workers)
     scores = evaluate(job.evaluated, ren, job.config, heads, job.encode)
     tables = {"token count": rows_of(scores, counting), "prompting": rows_of(scores, prompting)}
@@ -63,13 +69,15 @@ def run(args: argparse.Namespace) -> None:
         "other tasks": columns,
         "rows": [score.row(data.classes) for score in scores],
         "config": job.config,
+        "scored_training_images": job.trained_on,
+        "caveat": job.caveat,
         "model": ren.config,
         "settings": {name: str(value) for name, value in vars(args).items()},
         "torch": torch.__version__,
         "seconds": time.monotonic() - started,
     }
     write_figures(args.out / "ablations.json", result)
-    print(args.out)
+    print(f"{job.caveat}\n\n{args.out}" if job.caveat else args.out)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -83,23 +91,62 @@ def build_parser() -> argparse.ArgumentParser:
     add("--thresholds", type=float, nargs="+", default=THRESHOLDS, metavar="MU",
         help="cosines of the token count")  # fmt: skip
     add("--merge", type=float, metavar="MU", help="cosine of the prompting table (the model's own)")
-    add("--column", nargs=2, action="append", default=[], metavar=("NAME", "FILE"),
-        help="another task's figures, JSON {method: share}, such as retrieval's")  # fmt: skip
+    add("--column", nargs="+", action="append", default=[], metavar=("NAME", "FILE"),
+        help="another task's figures, mean over the files: mAP or mRP (as in mRP@50) of "
+        "run_retrieval.py's retrieval.json, or any NAME of JSON {method: share}")  # fmt: skip
     return parser
 
 
-def read_column(file: Path) -> dict[str, float]:
-    """Another task's figure by method name.
+def read_columns(name: str, files: Sequence[str], job: Job) -> dict[str, float]:
+    """Another task's figure by method name, mean over the files that know a method.
 
     Raises:
-        DataError: If the file is missing or not of that form.
+        ConfigError: If there is no file, or retrieval has no figure of that name.
+        DataError: If a file is missing, not of that form, or of another model.
     """
+    if not files:
+        raise ConfigError(f"--column {name} names no file; add the JSON of its figures")
+    return mean_column([read_column(name, Path(file), job) for file in files])
+
+
+def read_column(name: str, file: Path, job: Job) -> dict[str, float]:
+    """The figures of one file; see ``read_columns``."""
     try:
-        return {str(name): float(value) for name, value in json.loads(file.read_text()).items()}
-    except (OSError, ValueError, AttributeError, TypeError) as err:
+        result = json.loads(file.read_text())
+        if not isinstance(result.get("figures"), dict):
+            return {str(method): float(value) for method, value in result.items()}
+        check_retrieval(name, file, result, job)
+        return retrieval_column(result, name.split("@")[0])
+    except ConfigError:  # a ValueError too, but not of the file
+        raise
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as err:
         raise DataError(
-            f'{file} does not hold figures ({err}); give JSON such as {{"ren-grid": 0.65}}'
+            f"{file} does not hold figures ({err!r}); give run_retrieval.py's retrieval.json, or "
+            f'JSON such as {{"ren-grid": 0.65}}'
         ) from err
+
+
+def check_retrieval(name: str, file: Path, result: dict[str, Any], job: Job) -> None:
+    """See that a retrieval's figures may stand under this name beside this model's.
+
+    Raises:
+        ConfigError: If the name asks for another figure than those of the file.
+        DataError: If another model made them.
+    """
+    figure, _, top_k = name.partition("@")
+    if figure not in RETRIEVAL_FIGURES or top_k not in ("", result["settings"]["top_k"]):
+        raise ConfigError(
+            f"{file} has {' and '.join(RETRIEVAL_FIGURES)}, with K {result['settings']['top_k']} "
+            f"of precision, not {name}; name the column after one of them"
+        )
+    ren, own = result["ren"], job.ren.config
+    theirs = (ren["encoder"], ren["head"], result["encoder"]["input_size"], ren["grid_size"])
+    ours = (own.encoder, own.head, job.ren.image_size, job.config.grid_size)
+    if theirs != ours:
+        raise DataError(
+            f"{file} is of encoder, head, input size and grid size {theirs}, this table of {ours}; "
+            f"repeat one of them with the settings of the other"
+        )
 
 
 if __name__ == "__main__":

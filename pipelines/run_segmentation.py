@@ -5,6 +5,7 @@
         --preset release --device cuda --dtype bfloat16 --workers 8
 
 Heads are trained on the standard training split and scored on the standard evaluation split.
+Training images are not scored unless that is asked for.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 from eval.reidentification import read_image
 from eval.segmentation import Score, evaluate, train
 from eval.segmentation_config import HEAD_PRESETS, Method, SegmentationConfig
-from eval.segmentation_data import LAYOUTS, SegmentationSet, open_set
+from eval.segmentation_data import LAYOUTS, TRAINING, SegmentationSet, open_set, shared_images
 from eval.segmentation_predict import Encode, Heads, direct_encode, predict, stored_encode
 from eval.segmentation_report import (
     class_table,
@@ -52,6 +53,21 @@ class Job:
     training: SegmentationSet
     evaluated: SegmentationSet
 
+    @property
+    def trained_on(self) -> int:
+        """How many of the scored images the heads are trained on."""
+        return shared_images(self.training, self.evaluated)
+
+    @property
+    def caveat(self) -> str:
+        """What must be said beside figures of training images; nothing if there are none."""
+        if not self.trained_on:
+            return ""
+        return (
+            f"{self.trained_on} of the {len(self.evaluated.examples)} scored images are training "
+            f"images: these figures show how well the heads fit, not how well they segment"
+        )
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, score, draw, write; 0 done, 1 failed, 2 usage."""
@@ -71,7 +87,8 @@ def run(args: argparse.Namespace) -> None:
         draw_pictures(job, heads, args.pictures, args.out / "pictures.png")
     classes = job.evaluated.classes
     write_results(args, job, scores, time.monotonic() - started)
-    print(f"{method_table(scores)}\n\n{class_table(scores, classes)}\n\n{args.out}")
+    parts = (method_table(scores), class_table(scores, classes), job.caveat, str(args.out))
+    print("\n\n".join(part for part in parts if part))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -98,6 +115,8 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dataset", choices=list(LAYOUTS), required=True, help="which set")
     add("--data", type=Path, required=True, help="its folder, see data/README.md")
     add("--split", help="split to score (the set's standard one)")
+    add("--score-training-images", action="store_true",
+        help="allow a split that holds training images; the results say so")  # fmt: skip
     add("--model", default="embedded", help="preset or head file (embedded)")
     add("--input-size", type=int, help="side of the model's square image, px (its own)")
     add("--preset", choices=list(HEAD_PRESETS), default="small", help="training recipe (small)")
@@ -140,7 +159,22 @@ def chosen_methods(kinds: Sequence[str], thresholds: Sequence[float]) -> tuple[M
 
 
 def open_job(args: argparse.Namespace, ren: REN, methods: tuple[Method, ...]) -> Job:
-    """Open both splits; features are stored where the recipe augments nothing."""
+    """Open both splits; features are stored where the recipe augments nothing.
+
+    Raises:
+        ConfigError: If training images would be scored without being asked for.
+    """
+    layout = LAYOUTS[args.dataset]
+    split = args.split or layout.evaluated
+    evaluated, training = (
+        open_set(args.dataset, args.data, name, limit=args.limit) for name in (split, TRAINING)
+    )
+    overlap = split in layout.with_training_images or shared_images(training, evaluated)
+    if overlap and not args.score_training_images:
+        raise ConfigError(
+            f"{layout.title} {split} holds images that the heads are trained on; score "
+            f"{layout.evaluated!r}, or say --score-training-images to measure the fit on purpose"
+        )
     given = {"epochs": args.epochs, "batch": args.batch}
     head = replace(HEAD_PRESETS[args.preset], **{k: v for k, v in given.items() if v is not None})
     if args.epochs is not None:
@@ -153,10 +187,6 @@ def open_job(args: argparse.Namespace, ren: REN, methods: tuple[Method, ...]) ->
     )
     reused = head.augmentation == "none" and not head.slide  # the same pictures again and again
     encode = stored_encode(ren, args.cache or args.out / "cache") if reused else direct_encode(ren)
-    evaluated, training = (
-        open_set(args.dataset, args.data, split, limit=args.limit)
-        for split in (args.split or LAYOUTS[args.dataset].evaluated, "train")
-    )
     return Job(ren, config, encode, training, evaluated)
 
 
@@ -194,6 +224,8 @@ def write_results(
             job.training.split: len(job.training.examples),
             job.evaluated.split: len(job.evaluated.examples),
         },
+        "scored_training_images": job.trained_on,
+        "caveat": job.caveat,
         "standard_images": dict(LAYOUTS[args.dataset].splits),
         "settings": {name: str(value) for name, value in vars(args).items()},
         "torch": torch.__version__,

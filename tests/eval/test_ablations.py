@@ -8,14 +8,18 @@ import pytest
 
 from eval.ablations import (
     ablation_table,
+    mean_column,
     plot_token_count,
     prompting_methods,
+    retrieval_column,
     rows_of,
     token_count_methods,
 )
 from eval.confusion import confusion
 from eval.segmentation import Score
 from eval.segmentation_config import Method
+from ren_core.presets import RENConfig
+from ren_core.stages import to_plain
 
 
 def score(method, seed, right, tokens=10.0):
@@ -64,6 +68,26 @@ def test_table_has_a_place_for_other_tasks():
     assert grid.split() == ["ren-grid", "10.0", "100.00", "±", "0.00", "66.2"]
     assert slic.split()[-1] == "-"
     assert "RP@50" not in ablation_table("Table 6", rows)
+
+
+@pytest.mark.parametrize("prompting", ["grid", "slic"])
+@pytest.mark.parametrize("aggregate", [False, True])
+def test_retrieval_stands_in_the_row_of_its_own_settings(prompting, aggregate):
+    config = RENConfig(
+        encoder="e", head="h", prompting=prompting, aggregate=aggregate, merge_similarity=0.92
+    )
+    figures = {"patches": {"ap": 0.1, "precision": 0.2}, "ren": {"ap": 0.3, "precision": None}}
+    result = {"ren": to_plain(config), "figures": figures}
+    own = f"ren-{prompting}-0.92" if aggregate else f"ren-{prompting}"
+    assert own in [m.name for m in prompting_methods(0.92)]
+    assert retrieval_column(result, "mAP") == {"patches-grid": 0.1, own: 0.3}
+    assert retrieval_column(result, "mRP") == {"patches-grid": 0.2}  # the other one is undefined
+
+
+def test_columns_of_several_runs_are_averaged():
+    runs = [{"ren-grid": 0.25, "patches-grid": 0.5}, {"ren-slic": 0.75}, {"ren-grid": 0.75}]
+    assert mean_column(runs) == {"ren-grid": 0.5, "patches-grid": 0.5, "ren-slic": 0.75}
+    assert mean_column([]) == {}
 
 
 def test_plot_is_a_picture(tmp_path):

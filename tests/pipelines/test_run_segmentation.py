@@ -7,8 +7,10 @@ import json
 import cv2
 import pytest
 
-from pipelines import run_ablations, run_segmentation
+from pipelines import run_ablations, run_retrieval, run_segmentation
 from ren_core.errors import ConfigError
+from ren_core.model import REN
+from tests.eval.test_retrieval import write_coco
 from tests.segmentation_sets import write_ade, write_camvid, write_voc
 from tests.tiny import tiny_ren
 
@@ -92,6 +94,80 @@ def test_missing_data_and_wrong_settings_are_sentences(tmp_path, capsys, monkeyp
 
     monkeypatch.setattr(run_segmentation, "load_model", refuse)
     assert run_segmentation.main(command) == 2
+
+
+def test_training_images_are_scored_only_on_purpose(tmp_path, capsys):
+    voc = write_voc(tmp_path / "voc")
+    lists = voc / "VOCdevkit/VOC2012/ImageSets/Segmentation"
+    names = {s: (lists / f"{s}.txt").read_text() for s in ("train", "val")}
+    (lists / "trainval.txt").write_text(names["train"] + names["val"])
+    out = tmp_path / "out"
+    command = ["--dataset", "voc2012", "--data", str(voc), *FEW, "--out", str(out)]
+    command += ["--methods", "patches-grid", "--pictures", "0"]
+    for split in ("train", "trainval"):
+        for main in (run_segmentation.main, run_ablations.main):
+            arguments = command[:-4] if main is run_ablations.main else command
+            assert main([*arguments, "--split", split]) == 2
+            assert f"VOC2012 {split} holds images that the heads are trained on; score 'val'" in (
+                capsys.readouterr().err
+            )
+    assert not out.exists()
+
+    on_purpose = [*command, "--split", "trainval", "--score-training-images"]
+    assert run_segmentation.main(on_purpose) == 0
+    assert "6 of the 9 scored images are training images" in capsys.readouterr().out
+    found = results(out)
+    assert found["scored_training_images"] == 6
+    assert found["caveat"].startswith("6 of the 9")
+    assert run_segmentation.main(command) == 0
+    assert "training images" not in capsys.readouterr().out
+    assert (results(out)["scored_training_images"], results(out)["caveat"]) == (0, "")
+
+    (lists / "val.txt").write_text(names["val"] + names["train"].split()[0] + "\n")
+    assert run_segmentation.main(command) == 2  # a list that is not the standard one
+    assert "VOC2012 val holds images" in capsys.readouterr().err
+
+
+def test_retrieval_stands_beside_segmentation(tmp_path, capsys, monkeypatch):
+    """The file is the one that the retrieval command writes."""
+    write_coco(tmp_path / "coco", "train2017", {i: (1 + i % 3,) for i in range(1, 7)})
+    write_coco(tmp_path / "coco", "val2017", {i: (1 + i % 3, 1 + (i + 1) % 3) for i in (21, 22)})
+    monkeypatch.setattr(
+        REN, "from_pretrained", lambda name, device, **settings: tiny_ren(**settings)
+    )
+    retrieval = ["--data", str(tmp_path / "coco"), "--min-area", "50", "--per-class", "1"]
+    retrieval += ["--top-k", "2", "--points", "8", "--pictures", "0", "--grid-size", "8"]
+    files = []
+    for prompting, merging in (("grid", "--no-aggregate"), ("slic", "--aggregate")):
+        run = tmp_path / f"{prompting}{merging}"
+        options = ["--prompting", prompting, merging, "--out", str(run)]
+        assert run_retrieval.main([*retrieval, *options]) == 0
+        files.append(str(run / "retrieval.json"))
+
+    command = ["--dataset", "camvid", "--data", str(write_camvid(tmp_path / "set")), *FEW]
+    command += ["--thresholds", "0.9", "--grid-size", "8", "--out", str(tmp_path / "out")]
+    columns = ["--column", "mRP@2", *files, "--column", "mAP", files[0]]
+    capsys.readouterr()
+    assert run_ablations.main([*command, *columns]) == 0
+    found = results(tmp_path / "out", "ablations.json")["other tasks"]
+    assert set(found["mRP@2"]) == {"patches-grid", "ren-grid", "ren-slic-0.975"}
+    figures = json.loads((tmp_path / "slic--aggregate/retrieval.json").read_text())["figures"]
+    assert found["mRP@2"]["ren-slic-0.975"] == figures["ren"]["precision"]
+    lines = capsys.readouterr().out.split("prompting\n")[1].splitlines()
+    rows = {line.split()[0]: line.split()[-2:] for line in lines[1:5]}
+    assert rows["ren-grid"][1] != "-"
+    assert rows["ren-slic"] == ["-", "-"]
+    assert rows["ren-slic-0.975"] == [f"{100 * found['mRP@2']['ren-slic-0.975']:.1f}", "-"]
+
+    for column, code, sentence in (
+        (["mRP@50", files[0]], 2, "has mAP and mRP, with K 2 of precision, not mRP@50"),
+        (["figures", files[0]], 2, "not figures"),
+        (["mRP"], 2, "names no file"),
+    ):
+        assert run_ablations.main([*command, "--column", *column]) == code
+        assert sentence in capsys.readouterr().err
+    assert run_ablations.main([*command, "--grid-size", "4", "--column", "mRP", files[0]]) == 1
+    assert "this table of ('tiny', 'tiny', 56, 4)" in capsys.readouterr().err
 
 
 def test_ablations_with_a_column_of_another_task(tmp_path, capsys):
