@@ -10,6 +10,7 @@ import numpy as np
 
 from ren_core.encoders import catalog
 from ren_core.presets import PRESETS as REN_PRESETS
+from vq2d import colour
 from vq2d.crops import frame_crops
 from vq2d.matching import Matcher
 from vq2d.presets import VQ2DConfig
@@ -64,8 +65,9 @@ def token_bytes(config: VQ2DConfig) -> int | None:
     encoder = REN_PRESETS[config.ren].encoder
     entries = catalog.TIMM | catalog.OPENCLIP
     dim = entries[encoder].spec.dim if encoder in entries else catalog.EMBEDDED.dim
-    joined = len(config.tokens.matching.space.split("+"))
-    return 2 * dim * joined + PLACE_BYTES
+    matching = config.tokens.matching
+    width = dim * len(matching.space.split("+")) + (colour.DIM if matching.colour else 0)
+    return 2 * width + PLACE_BYTES
 
 
 def seconds_per_crop(matcher: Matcher, config: TokenConfig, size_hw: tuple[int, int]) -> float:

@@ -17,6 +17,7 @@ from ren_core.errors import ConfigError
 from ren_core.images import to_tensor
 from ren_core.model import REN
 from ren_core.prompts import grid_prompts, user_prompts
+from vq2d.colour import colour_vectors
 from vq2d.types import Image
 
 SPACES = ("ren", "aligned", "patch", "aligned+patch", "ren+patch")
@@ -32,16 +33,20 @@ class MatchingConfig:
         aggregate: Merge similar tokens of a crop into one.
         merge_similarity: Cosine of REN tokens from which they are merged.
         min_group: Groups of fewer prompts are dropped.
+        colour: Weight of the colours around a point beside its token, whose weight is 1.
     """
 
     space: str = "ren"
     aggregate: bool = False
     merge_similarity: float = 0.975
     min_group: int = 1
+    colour: float = 0.0
 
     def __post_init__(self) -> None:
         if self.space not in SPACES:
             raise ConfigError(f"matching space must be one of {SPACES}, got {self.space!r}")
+        if self.colour < 0:
+            raise ConfigError(f"the weight of colours must not be negative, got {self.colour}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,12 @@ class Matcher:
         features = self.encode(images)
         points = [prompts.points_yx] * len(images)
         return [
-            self._merged(tokens, vectors, prompts.points_yx, image.shape[:2])
+            self._merged(
+                tokens,
+                self._coloured(vectors, image, prompts.points_yx),
+                prompts.points_yx,
+                image.shape[:2],
+            )
             for (tokens, vectors), image in zip(
                 self._vectors(features, points), images, strict=True
             )
@@ -93,7 +103,24 @@ class Matcher:
         ]
         features = self.encode(images)
         found = self._vectors(features, [p.points_yx for p in prompts])
-        return torch.cat([vectors for _, vectors in found])
+        return torch.cat(
+            [
+                self._coloured(vectors, image, own.points_yx)
+                for (_, vectors), image, own in zip(found, images, prompts, strict=True)
+            ]
+        )
+
+    def _coloured(self, vectors: Tensor, image: Image, points_yx: Tensor) -> Tensor:
+        """Unit vectors (N, D) joined with the colours around their points, if so configured.
+
+        The cosine of two of them is the weighted mean of the tokens' and the colours' cosines.
+        """
+        weight = self.config.colour
+        if not weight:
+            return vectors
+        colours = colour_vectors(image, points_yx.cpu().numpy(), self.ren.image_size)
+        joined = [vectors, weight**0.5 * torch.from_numpy(colours).to(vectors)]
+        return torch.cat(joined, dim=-1) / (1 + weight) ** 0.5
 
     def _vectors(
         self, features: PatchFeatures, points_yx: Sequence[Tensor]
