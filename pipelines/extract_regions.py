@@ -1,4 +1,8 @@
-"""Store the region masks of a folder of pictures, for pipelines/train_ren.py --regions."""
+"""Store the region masks of a folder of pictures, for pipelines/train_ren.py --regions.
+
+Subfolders are videos, as pipelines/extract_frames.py writes them: a training keeps all frames of
+a video on the same side of the border between training and validation.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from ren_core.errors import DataError
 from ren_core.stages import file_fingerprint
 from ren_core.training.rle_store import extract_regions
 from ren_core.training.sam2_masks import Sam2MaskConfig, Sam2Masks
-from ren_core.training.sources import list_images
+from ren_core.training.sources import list_image_tree
 from vq2d.masking.sam2_model import SIZES, Sam2Model, find_checkpoint
 
 
@@ -32,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     typed = vars(args)
     given = {f.name: typed[f.name] for f in fields(Sam2MaskConfig) if f.name in typed}
     config = Sam2MaskConfig(**given)
-    pictures = list_images(args.images)[:: args.take_every][: args.limit]
+    pictures = list_image_tree(args.images)[:: args.take_every][: args.limit]
     if not pictures:
         raise DataError(f"no pictures in {args.images}; expected .jpg, .jpeg or .png files")
     dtype = torch.bfloat16 if args.device.startswith("cuda") else torch.float32
@@ -46,14 +50,23 @@ def run(args: argparse.Namespace) -> None:
         "generator": config,
     }
     with model.inference():
-        store = extract_regions(pictures, masks, settings, out=args.out, shard_size=args.shard_size)
+        store = extract_regions(
+            pictures,
+            masks,
+            settings,
+            out=args.out,
+            shard_size=args.shard_size,
+            root=args.images,
+        )
     print(store)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, required=True, help="folder of pictures or frames")
+    parser.add_argument(
+        "--images", type=Path, required=True, help="pictures, also in subfolders: one per video"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the stores")
     parser.add_argument("--model", choices=sorted(SIZES), default="sam2.1_hiera_l", help="SAM 2.1")
     parser.add_argument("--checkpoint", type=Path, help="its .pt file (default: the fetched one)")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from ren_core.errors import ConfigError, DataError
+from ren_core.errors import ConfigError
 from ren_core.training.feature_cache import FeatureCache
+from ren_core.training.pairs import PairRules, split_sources
 from ren_core.training.samples import PromptSampling, RegionBatch, ViewSample, collate
 
 VALIDATION_STREAM = 2**31
@@ -25,34 +25,14 @@ class BatchSource(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PairSource:
+class PairSource(PairRules):
     """One cache as the trainer uses it.
 
     Attributes:
         cache: The views.
-        weight: Share of the pairs that come from here, relative to the other sources.
-        cross_frame: In a group of several pictures (a video), the two views are of different
-            pictures; otherwise two views of the same one.
-        max_gap: Different pictures are at most this many apart.
-        held_out_every: Every such group is kept for validation.
     """
 
     cache: FeatureCache
-    weight: float = 1.0
-    cross_frame: bool = True
-    max_gap: int = 8
-    held_out_every: int = 20
-
-    def groups(self, *, held_out: bool) -> list[list[int]]:
-        """Pictures of each group, of the training part or of the validation part."""
-        members: dict[str, list[int]] = defaultdict(list)
-        for index, group in enumerate(self.cache.groups):
-            members[group].append(index)
-        return [
-            pictures
-            for number, pictures in enumerate(members.values())
-            if (number % self.held_out_every == self.held_out_every - 1) == held_out
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +55,9 @@ class CachedBatches:
     _groups: list[list[list[int]]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        groups = [source.groups(held_out=self.held_out) for source in self.sources]
+        rules = [(source, source.cache.entries) for source in self.sources]
+        groups = split_sources(rules, held_out=self.held_out)
         object.__setattr__(self, "_groups", groups)
-        if not groups or not all(groups):
-            part = "validation" if self.held_out else "training"
-            raise DataError(
-                f"a source has no group for {part}: {[len(g) for g in groups]} groups; "
-                f"lower held_out_every or add pictures"
-            )
         for source, pictures in zip(self.sources, groups, strict=True):
             alone = not source.cross_frame or any(len(p) < 2 for p in pictures)
             if source.cache.views_per_image < 2 and alone:
@@ -118,11 +93,9 @@ class CachedBatches:
         self, source: PairSource, pictures: list[int], rng: np.random.Generator
     ) -> list[ViewSample]:
         views = source.cache.views_per_image
-        first = int(rng.integers(len(pictures)))
-        if len(pictures) == 1 or not source.cross_frame:
+        first, second = source.draw(pictures, rng)
+        if first == second:
             a, b = rng.choice(views, 2, replace=False)
-            return [source.cache.read(pictures[first], int(v)) for v in (a, b)]
-        near = np.arange(len(pictures))
-        near = near[(near != first) & (np.abs(near - first) <= source.max_gap)]
-        second = int(rng.choice(near))
-        return [source.cache.read(pictures[i], int(rng.integers(views))) for i in (first, second)]
+        else:
+            a, b = rng.integers(views), rng.integers(views)
+        return [source.cache.read(first, int(a)), source.cache.read(second, int(b))]

@@ -18,7 +18,7 @@ from ren_core.encoders.base import PatchEncoder
 from ren_core.errors import ConfigError
 from ren_core.stages import atomic_path, digest, open_stage
 from ren_core.training.samples import ViewSample, regions_of_view
-from ren_core.training.sources import RegionSource, contents
+from ren_core.training.sources import Entry, RegionSource, contents
 from ren_core.training.views import View, ViewConfig, augment, plain_view
 
 logger = logging.getLogger(__name__)
@@ -57,12 +57,12 @@ class FeatureCache:
 
     Attributes:
         directory: Holds one safetensors file per picture.
-        groups: Group of every picture.
+        entries: The pictures.
         views_per_image: Views in every file.
     """
 
     directory: Path
-    groups: Sequence[str]
+    entries: Sequence[Entry]
     views_per_image: int
 
     def read(self, index: int, view: int) -> ViewSample:
@@ -108,8 +108,7 @@ def build_cache(
         tensors = _encode_picture(source, encoder, config, index=index, dtype=dtype)
         with atomic_path(_file(directory, index)) as tmp:
             save_file(tensors, tmp)
-    groups = [entry.group for entry in source.entries]
-    return FeatureCache(directory, groups, config.views_per_image)
+    return FeatureCache(directory, source.entries, config.views_per_image)
 
 
 def draw_view(

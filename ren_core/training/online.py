@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from ren_core.encoders.base import PatchEncoder
-from ren_core.errors import DataError
 from ren_core.training.batches import VALIDATION_STREAM
+from ren_core.training.pairs import PairRules, build_schedule, split_sources
 from ren_core.training.samples import (
     PromptSampling,
     RegionBatch,
@@ -28,13 +28,32 @@ LAST_BATCH = 2**40  # a data loader needs an end
 
 @dataclass(frozen=True, slots=True)
 class RawView:
-    """A view before the encoder: (R, R, 3) uint8 and its regions as in ``ViewSample``."""
+    """A view before the encoder.
+
+    Attributes:
+        image: (R, R, 3) uint8.
+        labels: Like ``names`` and ``coverage`` as in ``ViewSample``.
+        source: Number of the source.
+        group: First picture of the group; views of one group share region names.
+    """
 
     image: Image
     labels: NDArray[np.int16]
     names: NDArray[np.int64]
     coverage: NDArray[np.uint8]
-    group: str
+    source: int
+    group: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnlineSource(PairRules):
+    """One source as the trainer uses it.
+
+    Attributes:
+        regions: Pictures with regions.
+    """
+
+    regions: RegionSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,10 +62,9 @@ class OnlineConfig:
 
     Attributes:
         views: The augmentation.
-        pairs: Pictures per batch.
+        pairs: Pairs of views per batch.
         sampling: Prompts of a view.
         seed: With the batch's number it decides everything, whatever worker makes it.
-        held_out_every: Every such picture is kept for validation.
         held_out: Draw from the validation part.
         workers: Processes that draw views ahead; 0 draws them in this one.
         stride: Distance between the batch numbers that this process asks for.
@@ -56,54 +74,68 @@ class OnlineConfig:
     pairs: int
     sampling: PromptSampling
     seed: int
-    held_out_every: int = 50
     held_out: bool = False
     workers: int = 0
     stride: int = 1
 
 
 class RawBatches(Dataset[list[RawView]]):
-    """Batch ``number`` as two augmented views of each of its pictures."""
+    """Batch ``number`` as pairs of augmented views; a group is passed once per epoch of its source.
 
-    def __init__(self, source: RegionSource, config: OnlineConfig, grid: int) -> None:
-        self.source, self.config, self.grid = source, config, grid
-        every = config.held_out_every
-        self.pictures = [
-            i for i in range(len(source.entries)) if (i % every == every - 1) == config.held_out
-        ]
-        if not self.pictures:
-            raise DataError(
-                f"{len(source.entries)} pictures leave none for "
-                f"{'validation' if config.held_out else 'training'}; add some"
-            )
+    Args:
+        sources: Where pairs come from.
+        config: How batches are drawn.
+        grid: Patches per side of the encoder.
+
+    Raises:
+        DataError: If a source has no group for training, or for validation.
+    """
+
+    def __init__(self, sources: Sequence[OnlineSource], config: OnlineConfig, grid: int) -> None:
+        self.sources, self.config, self.grid = sources, config, grid
+        rules = [(source, source.regions.entries) for source in sources]
+        self.groups = split_sources(rules, held_out=config.held_out)
+        self.schedule = build_schedule([source.weight for source in sources], config.seed)
 
     def __len__(self) -> int:
         return LAST_BATCH
 
     def __getitem__(self, number: int) -> list[RawView]:
-        """Two views of each of ``pairs`` pictures; a picture is passed once per epoch."""
+        """Two views of each of ``pairs`` groups; the numbers of all batches make the epochs."""
+        config = self.config
         views: list[RawView] = []
-        for slot in range(self.config.pairs):
-            epoch, place = divmod(number * self.config.pairs + slot, len(self.pictures))
-            order = np.random.default_rng([self.config.seed, epoch]).permutation(self.pictures)
-            stream = VALIDATION_STREAM if self.config.held_out else 0
-            rng = np.random.default_rng([self.config.seed, stream, number, slot])
-            views.extend(self._pair(int(order[place]), epoch, rng))
+        stream = VALIDATION_STREAM if config.held_out else 0
+        orders: dict[tuple[int, int], NDArray[np.int64]] = {}
+        for slot in range(config.pairs):
+            which, count = self.schedule.at(number * config.pairs + slot)
+            groups = self.groups[which]
+            epoch, place = divmod(count, len(groups))
+            if (which, epoch) not in orders:
+                order = np.random.default_rng([config.seed, epoch, which]).permutation(len(groups))
+                orders[which, epoch] = order
+            rng = np.random.default_rng([config.seed, stream, number, slot])
+            group = groups[orders[which, epoch][place]]
+            views += self._pair(which, group, epoch=epoch, rng=rng)
         return views
 
-    def _pair(self, index: int, epoch: int, rng: np.random.Generator) -> Iterator[RawView]:
-        picture = self.source.read(index, variant=epoch)
-        for _ in range(2):
-            view = augment(picture.image, picture.masks, self.config.views, rng)
-            regions = regions_of_view(view, picture.names, self.grid)
-            yield RawView(view.image, *regions, str(index))
+    def _pair(
+        self, which: int, group: list[int], *, epoch: int, rng: np.random.Generator
+    ) -> Iterator[RawView]:
+        source = self.sources[which]
+        first, second = source.draw(group, rng)
+        picture = source.regions.read(first, variant=epoch)
+        others = picture if second == first else source.regions.read(second, variant=epoch)
+        for shown in (picture, others):
+            view = augment(shown.image, shown.masks, self.config.views, rng)
+            regions = regions_of_view(view, shown.names, self.grid)
+            yield RawView(view.image, *regions, which, group[0])
 
 
 class OnlineBatches:
     """Encode the views of each batch when it is asked for.
 
     Args:
-        source: Pictures with regions.
+        sources: Where pairs come from.
         encoder: The frozen encoder, on its device.
         config: How batches are drawn.
         dtype: Of autocast in the encoder.
@@ -111,14 +143,14 @@ class OnlineBatches:
 
     def __init__(
         self,
-        source: RegionSource,
+        sources: Sequence[OnlineSource],
         encoder: PatchEncoder,
         config: OnlineConfig,
         *,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.encoder, self.config, self.dtype = encoder, config, dtype
-        self.raw = RawBatches(source, config, encoder.spec.grid)
+        self.raw = RawBatches(sources, config, encoder.spec.grid)
         self._ahead: Iterator[list[RawView]] = iter(())
         self._next = -1
 
@@ -136,7 +168,8 @@ class OnlineBatches:
         ]
         stream = VALIDATION_STREAM if self.config.held_out else 0
         rng = np.random.default_rng([self.config.seed, stream, number, self.config.pairs])
-        return collate(samples, [view.group for view in views], self.config.sampling, rng)
+        groups = [f"{view.source}/{view.group}" for view in views]
+        return collate(samples, groups, self.config.sampling, rng)
 
     def _raw_views(self, number: int) -> list[RawView]:
         if self.config.workers == 0:

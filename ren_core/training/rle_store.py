@@ -85,6 +85,7 @@ def extract_regions(
     *,
     out: Path,
     shard_size: int = 500,
+    root: Path | None = None,
 ) -> Path:
     """Write the masks of every picture that is not stored yet.
 
@@ -94,11 +95,16 @@ def extract_regions(
         config: Everything that decides the masks, the content of weight files included.
         out: Folder of the stores.
         shard_size: Pictures per shard.
+        root: Folder whose subfolders are videos; None: the pictures are of none.
 
     Returns:
         The store's directory.
     """
-    names = [f"{picture.resolve()} {content(picture)}" for picture in pictures]
+    videos = ["" if root is None else _video(picture, root) for picture in pictures]
+    names = [
+        " ".join(filter(None, (str(picture.resolve()), content(picture), video)))
+        for picture, video in zip(pictures, videos, strict=True)
+    ]
     settings = {"masks": config, "shard_size": shard_size}
     store = open_stage(out, "regions", settings, upstream=names, version=STORE_VERSION)
     starts = range(0, len(pictures), shard_size)
@@ -106,15 +112,16 @@ def extract_regions(
     logger.info("regions: %d of %d shards to do in %s", len(todo), len(starts), store)
     for start in tqdm(todo, desc="shards", disable=None):
         with atomic_path(_shard(store, start, shard_size)) as tmp, tmp.open("w") as file:
-            for picture in pictures[start : start + shard_size]:
+            stop = min(start + shard_size, len(pictures))
+            for picture, video in zip(pictures[start:stop], videos[start:stop], strict=True):
                 regions = list(make_masks(read_image(picture)))
-                line = {"image": str(picture.resolve()), "regions": regions}
+                line = {"image": str(picture.resolve()), "video": video, "regions": regions}
                 file.write(json.dumps(line, separators=(",", ":")) + "\n")
     return store
 
 
 def store_source(store: Path) -> StoredRegions:
-    """Open a store; every picture is a group of its own.
+    """Open a store; every picture is a group of its own: masks have no names across pictures.
 
     Raises:
         DataError: If it holds nothing, or pictures have moved.
@@ -124,8 +131,9 @@ def store_source(store: Path) -> StoredRegions:
     for shard in shards:
         offset = 0
         for line in shard.read_bytes().splitlines(keepends=True):
-            picture = Path(json.loads(line)["image"])
-            entries.append(Entry(f"{shard.stem}@{offset}", picture))
+            record = json.loads(line)
+            group = f"{shard.stem}@{offset}"
+            entries.append(Entry(group, Path(record["image"]), video=record["video"]))
             lines.append((shard, offset))
             offset += len(line)
     if not entries:
@@ -151,6 +159,12 @@ def decode_rle(rle: Rle) -> Masks:
 
     decoded: Masks = coco_mask.decode(rle).astype(bool)
     return decoded
+
+
+def _video(picture: Path, root: Path) -> str:
+    """The subfolder that a picture lies in; nothing if it lies in the root itself."""
+    folder = picture.parent.relative_to(root)
+    return "" if folder == Path() else folder.as_posix()
 
 
 def _shard(store: Path, start: int, shard_size: int) -> Path:

@@ -14,14 +14,13 @@ from torch import Tensor
 from ren_core.checkpoints import save_region_encoder
 from ren_core.encoders.base import PatchEncoder, fingerprint
 from ren_core.encoders.catalog import build_encoder
-from ren_core.errors import ConfigError
 from ren_core.presets import PRESETS
 from ren_core.stages import to_plain, write_json
 from ren_core.training.batches import BatchSource, CachedBatches, PairSource
 from ren_core.training.checkpoint import Row
 from ren_core.training.feature_cache import CacheConfig, build_cache
 from ren_core.training.learned_queries import build_objective
-from ren_core.training.online import OnlineBatches, OnlineConfig
+from ren_core.training.online import OnlineBatches, OnlineConfig, OnlineSource
 from ren_core.training.recipes import Recipe, SourceUse
 from ren_core.training.sources import RegionSource, subset
 from ren_core.training.trainer import DTYPES, Worker, build_head, train
@@ -30,8 +29,6 @@ from ren_core.training.views import ViewConfig
 logger = logging.getLogger(__name__)
 
 VALIDATION_BATCHES = 4
-HELD_OUT_EVERY = 20
-"""Every such group of pictures (a picture, a scene) is kept for validation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,11 +99,7 @@ def blend(
 def make_batches(
     job: TrainJob, encoder: PatchEncoder, worker: Worker
 ) -> tuple[BatchSource, BatchSource]:
-    """Batches of the training part and of the part held out for validation.
-
-    Raises:
-        ConfigError: If the recipe draws views anew and several sources are given.
-    """
+    """Batches of the training part and of the part held out for validation."""
     config = job.recipe.train
     views = ViewConfig(size=encoder.spec.input_size)
     if job.recipe.cached:
@@ -115,24 +108,19 @@ def make_batches(
             CachedBatches(caches, config.pairs, config.sampling, config.seed),
             CachedBatches(caches, config.pairs, config.sampling, config.seed, held_out=True),
         )
-    if len(job.sources) != 1:
-        raise ConfigError(
-            f"this recipe draws views anew and takes one source, got {sorted(job.sources)}"
-        )
-    (source,) = job.sources.values()
+    sources = [_online_source(job, kind) for kind in sorted(job.sources)]
     online = OnlineConfig(
         views=views,
         pairs=config.pairs,
         sampling=config.sampling,
         seed=config.seed,
-        held_out_every=HELD_OUT_EVERY,
         workers=job.workers,
         stride=worker.world,
     )
     dtype = DTYPES[config.precision]
     return (
-        OnlineBatches(source, encoder, online, dtype=dtype),
-        OnlineBatches(source, encoder, replace(online, held_out=True, workers=0), dtype=dtype),
+        OnlineBatches(sources, encoder, online, dtype=dtype),
+        OnlineBatches(sources, encoder, replace(online, held_out=True, workers=0), dtype=dtype),
     )
 
 
@@ -159,7 +147,17 @@ def _cached_source(
         cache=cache,
         weight=use.weight,
         cross_frame=use.cross_frame,
-        held_out_every=HELD_OUT_EVERY,
+        held_out_every=job.recipe.held_out_every,
+    )
+
+
+def _online_source(job: TrainJob, kind: str) -> OnlineSource:
+    use = job.recipe.sources.get(kind, SourceUse())
+    return OnlineSource(
+        regions=subset(job.sources[kind], use.take_every),
+        weight=use.weight,
+        cross_frame=use.cross_frame,
+        held_out_every=job.recipe.held_out_every,
     )
 
 

@@ -49,11 +49,14 @@ class Entry:
         group: Pictures of one group share region names; a lone picture is a group of its own.
         image: Path of the picture.
         labels: Alternative label files of that picture; one is drawn per reading.
+        video: What the picture was taken from: never split between training and validation, also
+            where its pictures share no region names. Empty: the group.
     """
 
     group: str
     image: Path
     labels: tuple[Path, ...] = ()
+    video: str = ""
 
 
 class RegionSource(Protocol):
@@ -353,6 +356,18 @@ def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; see data/README.md for the expected layout")
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+
+
+def list_image_tree(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The picture files of a folder and of its subfolders, sorted by place; hidden ones are not."""
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}; see data/README.md for the expected layout")
+    found = [path for path in root.rglob("*") if path.suffix.lower() in suffixes]
+    return sorted(
+        path
+        for path in found
+        if not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )
 
 
 def _polygon_mask(line: str, size_hw: tuple[int, int], path: Path) -> Masks:

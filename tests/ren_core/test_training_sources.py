@@ -23,6 +23,7 @@ from ren_core.training.sources import (
     coco_source,
     contents,
     label_folder_source,
+    list_image_tree,
     middle_region,
     scene_source,
     subset,
@@ -305,6 +306,21 @@ def test_settings_of_a_source_are_what_its_files_do_not_say(tmp_path):
         file.write_text(json.dumps({"images": [], "annotations": [{"image_id": area}]}))
         settings.append(coco_source(tmp_path / "im", file).settings)
     assert settings[0] != settings[1]
+
+
+def test_a_store_knows_the_video_of_every_picture(tmp_path):
+    for name in ("a/0.png", "a/5.png", "b/c/0.png", "z.png", ".hidden/0.png", "b/.1.png"):
+        _picture(tmp_path / "im" / name)
+    pictures = list_image_tree(tmp_path / "im")
+    places = [picture.relative_to(tmp_path / "im").as_posix() for picture in pictures]
+    assert places == ["a/0.png", "a/5.png", "b/c/0.png", "z.png"]
+    store = extract_regions(pictures, lambda _: [], {}, out=tmp_path, root=tmp_path / "im")
+    entries = store_source(store).entries
+    assert [entry.video for entry in entries] == ["a", "a", "b/c", ""]
+    assert len({entry.group for entry in entries}) == 4
+    assert extract_regions(pictures, lambda _: [], {}, out=tmp_path) != store
+    with pytest.raises(DataError, match="no folder"):
+        list_image_tree(tmp_path / "nowhere")
 
 
 def test_rle_round_trip():

@@ -23,7 +23,7 @@ from ren_core.training.curves import plot_curves, write_csv, write_tensorboard
 from ren_core.training.feature_cache import CacheConfig, build_cache
 from ren_core.training.learned_queries import LearnedQueryObjective, build_objective
 from ren_core.training.objective import matching_accuracy
-from ren_core.training.online import OnlineBatches, OnlineConfig
+from ren_core.training.online import OnlineBatches, OnlineConfig, OnlineSource
 from ren_core.training.recipes import RECIPES, recipe
 from ren_core.training.samples import PromptSampling
 from ren_core.training.sources import label_folder_source, scene_source
@@ -181,19 +181,18 @@ def test_pairs_of_a_video_are_two_frames(data, tmp_path):
 
 
 def test_online_batches_equal_with_and_without_workers(data):
-    config = OnlineConfig(
-        views=ViewConfig(size=SIZE), pairs=2, sampling=CONFIG.sampling, seed=1, held_out_every=6
-    )
-    here = OnlineBatches(_pictures(data), TinyEncoder(), config)
-    ahead = OnlineBatches(_pictures(data), TinyEncoder(), replace(config, workers=1, stride=2))
+    sources = [OnlineSource(regions=_pictures(data), held_out_every=6)]
+    config = OnlineConfig(views=ViewConfig(size=SIZE), pairs=2, sampling=CONFIG.sampling, seed=1)
+    here = OnlineBatches(sources, TinyEncoder(), config)
+    ahead = OnlineBatches(sources, TinyEncoder(), replace(config, workers=1, stride=2))
     for number in (1, 3, 5, 2):  # the last one is out of order
         a, b = here.batch(number), ahead.batch(number)
         assert torch.equal(a.features, b.features)
         assert torch.equal(a.region_ids, b.region_ids)
     first_epoch = [here.raw[n][i].group for n in (0, 1) for i in (0, 2)] + [here.raw[2][0].group]
-    assert sorted(first_epoch) == ["0", "1", "2", "3", "4"]
-    held = OnlineBatches(_pictures(data), TinyEncoder(), replace(config, held_out=True))
-    assert {view.group for view in held.raw[0]} == {"5"}
+    assert sorted(first_epoch) == [0, 1, 2, 3, 4]
+    held = OnlineBatches(sources, TinyEncoder(), replace(config, held_out=True))
+    assert {view.group for view in held.raw[0]} == {5}
 
 
 class Repeated:
@@ -432,11 +431,10 @@ def test_recipes_name_known_encoders():
 @pytest.fixture
 def tiny_recipe(monkeypatch):
     monkeypatch.setattr(run_module, "build_encoder", lambda name: TinyEncoder())
-    small = replace(recipe("embedded"), encoder="dinov2-vits14", train=CONFIG)
+    small = replace(recipe("embedded"), encoder="dinov2-vits14", train=CONFIG, held_out_every=6)
     monkeypatch.setitem(RECIPES, "embedded", small)
     monkeypatch.setitem(RECIPES, "dino-vitb8", replace(small, cached=False))
     monkeypatch.setattr(train_ren, "yolo_source", label_folder_source)
-    monkeypatch.setattr(run_module, "HELD_OUT_EVERY", 6)
 
 
 def _command(data, out, *more):
