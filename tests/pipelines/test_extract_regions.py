@@ -153,3 +153,14 @@ def test_other_weights_and_other_pictures_of_the_same_name_are_other_stores(
     cv2.imwrite(str(pictures / "0.png"), np.zeros((40, 56, 3), np.uint8))
     assert extract_regions.main([*command, *NO_MASK]) == 0
     assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_subfolders_are_videos(command, pictures, tmp_path):
+    for number, video in enumerate(("one", "one", "two")):
+        (pictures / video).mkdir(exist_ok=True)
+        (pictures / f"{number}.png").rename(pictures / video / f"{number}.png")
+    for number in (3, 4):
+        (pictures / f"{number}.png").unlink()
+    assert extract_regions.main([*command, *NO_MASK]) == 0
+    entries = store_source(the_store(tmp_path)).entries
+    assert [entry.video for entry in entries] == ["one", "one", "two"]

@@ -1,0 +1,165 @@
+"""Training pictures from the clips of an Ego4D folder, for pipelines/extract_regions.py --images.
+
+One frame per 15 s of every VQ2D train clip, as small as the released REN was trained on:
+
+    python pipelines/extract_frames.py --data ~/ego4d_data --out runs/frames
+
+Each clip is a subfolder. A run that is given again goes on with what is missing or was damaged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from pipelines.command import exit_code
+from ren_core.errors import ConfigError, DataError
+from ren_core.stages import atomic_path, open_stage, write_json
+from vq2d.annotations import FILE_NAMES, Clip, annotation_path, load_annotations
+from vq2d.types import Image
+from vq2d.video import clip_file, open_clip, video_fingerprint
+
+STAGE_VERSION = 1
+JPEG_QUALITY = 95
+
+logger = logging.getLogger("extract_frames")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameConfig:
+    """What decides the pictures of a clip.
+
+    Attributes:
+        take_every: Annotation frames (5 per second) from one picture to the next.
+        short_side: Largest length of the shorter side, in pixels.
+        long_side: Largest length of the longer side, in pixels.
+    """
+
+    take_every: int = 75
+    short_side: int = 288
+    long_side: int = 512
+
+    def __post_init__(self) -> None:
+        if min(self.take_every, self.short_side, self.long_side) < 1:
+            raise ConfigError(
+                f"take_every, short_side and long_side must be at least 1, got {self.take_every}, "
+                f"{self.short_side} and {self.long_side}"
+            )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Extract what is not there yet; 0 done, 1 some clips failed, 2 usage."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    return exit_code(lambda: run(args))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="output folder of the ego4d CLI")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the stages")
+    parser.add_argument(
+        "--split", choices=tuple(FILE_NAMES), default="train", help="default: train"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N clips by name only")
+    parser.add_argument("--overwrite", action="store_true", help="extract all clips again")
+    units = {"take_every": "annotation frames, 5 per second", "short_side": "px", "long_side": "px"}
+    for field in fields(FrameConfig):
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=int,
+            default=argparse.SUPPRESS,
+            help=f"{units[field.name]} (default: {field.default})",
+        )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Extract what is not there yet; 1 if a clip could not be read."""
+    typed = vars(args)
+    config = FrameConfig(**{f.name: typed[f.name] for f in fields(FrameConfig) if f.name in typed})
+    annotations = load_annotations(annotation_path(args.data, args.split))
+    clips = {clip_name(clip): clip for clip in annotations.clips}
+    chosen = sorted(clips)[: args.limit]
+    out = open_stage(args.out, "frames", config, version=STAGE_VERSION)
+    done = read_manifest(out)
+    todo = [
+        name
+        for name in chosen
+        if args.overwrite or not is_done(done.get(name, {}), args.data, clips[name])
+    ]
+    logger.info("frames: %d of %d clips to do in %s", len(todo), len(chosen), out)
+    for name in tqdm(todo, desc="clips", disable=None):
+        done[name] = extract_clip(args.data, clips[name], config, out / name)
+        write_json(out / "manifest.json", done)
+
+    failed = [name for name in chosen if "error" in done[name]]
+    for name in failed:
+        logger.warning("%s: %s", name, done[name]["error"])
+    count = sum(done[name].get("frames", 0) for name in chosen)
+    logger.info("frames: %d of %d clips, %d failed", count, len(chosen), len(failed))
+    print(out)
+    return 1 if failed else 0
+
+
+def clip_name(clip: Clip) -> str:
+    """Folder of a clip: its uid, or its video and first frame where it has none."""
+    return clip.clip_uid or f"{clip.video_uid}-{clip.video_start_frame}"
+
+
+def read_manifest(out: Path) -> dict[str, dict[str, Any]]:
+    """What is known of every clip: its number of ``frames`` and its file, or its ``error``."""
+    path = out / "manifest.json"
+    known: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+    return known
+
+
+def is_done(record: Mapping[str, Any], root: Path, clip: Clip) -> bool:
+    """Whether the pictures are there, of the file that is there now; it may have gone since."""
+    path = clip_file(root, clip)
+    if "frames" not in record or path is None:
+        return "frames" in record
+    return bool(record["fingerprint"] == video_fingerprint(path))
+
+
+def extract_clip(root: Path, clip: Clip, config: FrameConfig, folder: Path) -> dict[str, Any]:
+    """Write the pictures of a clip; none of a clip that cannot be read to its end."""
+    try:
+        video = open_clip(root, clip)
+        images = {i: shrink(video[i], config) for i in range(0, len(video), config.take_every)}
+    except (ConfigError, DataError) as err:  # a rate that is none is the annotation's fault
+        return {"error": str(err)}
+    for frame_idx, image in images.items():
+        _, data = cv2.imencode(
+            ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        )
+        with atomic_path(folder / f"{frame_idx:06d}.jpg") as tmp:
+            tmp.write_bytes(data.tobytes())
+    return {"frames": len(images), "fingerprint": video_fingerprint(video.path)}
+
+
+def shrink(image: Image, config: FrameConfig) -> Image:
+    """The image with both sides in bounds and its shape kept; never larger than it was."""
+    H, W = image.shape[:2]
+    scale = min(1, config.short_side / min(H, W), config.long_side / max(H, W))
+    if scale == 1:
+        return image
+    size_wh = (max(1, round(W * scale)), max(1, round(H * scale)))
+    small: Image = cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA)
+    return small
+
+
+if __name__ == "__main__":
+    sys.exit(main())
