@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ren_core.geometry import Mask
 from vq2d.types import Image
 
 SIDE = 96
@@ -65,3 +66,22 @@ def colour_vectors(image: Image, points_yx: NDArray[np.int64], side: int) -> NDA
     root = np.sqrt(total.clip(min=0))
     vectors: NDArray[np.float32] = root / np.linalg.norm(root, axis=1, keepdims=True)
     return vectors
+
+
+def colour_histogram(image: Image, mask: Mask) -> NDArray[np.float32]:
+    """Share (DIM,) of each cell in the colours of the masked part; zeros for an empty mask.
+
+    Args:
+        image: (H, W, 3) RGB.
+        mask: (H, W).
+    """
+    y, x = np.nonzero(mask)
+    if len(y) == 0:
+        return np.zeros(DIM, np.float32)
+    part = image[y.min() : y.max() + 1, x.min() : x.max() + 1]
+    lab = cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2LAB)
+    lab = lab[mask[y.min() : y.max() + 1, x.min() : x.max() + 1]]
+    code = ((lab[:, 0] >> 4).astype(int) * 32 + (lab[:, 1] >> 3)) * 32 + (lab[:, 2] >> 3)
+    counts = np.bincount(code, minlength=16 * 32 * 32).astype(np.float32)
+    shares: NDArray[np.float32] = counts @ _memberships().reshape(-1, DIM) / len(lab)
+    return shares

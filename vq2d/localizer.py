@@ -138,7 +138,7 @@ class Localizer:
                 candidate,
                 frames[candidate.frame_idx],
                 tokens,
-                query.appearance,
+                query,
                 matcher=self.matcher,
                 segmenter=self.segmenter,
                 config=self.config.refine,

@@ -69,7 +69,12 @@ PRESETS: dict[str, VQ2DConfig] = {
         query=QueryConfig(crop_factors=_FEW_ZOOMS),
         search=SearchConfig(query_ratio=0.6, top_k=5, floor=0.3, keep_ratio=0.85),
         refine=RefineConfig(
-            crop_factors=(1.5, 2.5), stay_near=1.5, redraw=False, floor=0.3, keep_ratio=0.9
+            crop_factors=(1.5, 2.5),
+            stay_near=1.5,
+            redraw=False,
+            floor=0.3,
+            keep_ratio=0.9,
+            colour=0.5,
         ),
         expand=ExpandConfig(
             similarity=0.4, sharpness=30.0, max_frames=2, accept_ratio=0.93, join_gap=3

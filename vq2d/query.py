@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ren_core.errors import DataError
 from ren_core.geometry import Boxes, clip_boxes, depth_inside
+from vq2d.colour import colour_histogram
 from vq2d.crops import zoom_crop
 from vq2d.masking.base import PromptableSegmenter
 from vq2d.matching import Matcher
@@ -35,11 +36,13 @@ class ObjectTokens:
         vectors: (K, D) unit vectors, one per zoom.
         appearance: (1, D') unit vector in the segmenter's own space; (0, D) if not asked for.
         point_xy: (2,) the point deepest inside the object, frame pixels.
+        colours: (DIM,) histogram of the object's colours.
     """
 
     vectors: Tensor
     appearance: Tensor
     point_xy: NDArray[np.float32]
+    colours: NDArray[np.float32]
 
 
 def object_tokens(
@@ -92,4 +95,4 @@ def object_tokens(
         [crop.cut(image) for crop in crops], [crop.points_to_crop(point)[None] for crop in crops]
     )
     appearance = segmenter.describe(picture, mask)[None] if with_appearance else vectors[:0]
-    return ObjectTokens(vectors, appearance, point)
+    return ObjectTokens(vectors, appearance, point, colour_histogram(picture, mask))

@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
+from ren_core.errors import ConfigError
 from ren_core.geometry import Boxes, expand_box
+from vq2d.colour import colour_histogram
 from vq2d.crops import Crop, zoom_crop
 from vq2d.masking.base import PromptableSegmenter
 from vq2d.matching import Matcher
+from vq2d.query import ObjectTokens
 from vq2d.types import Candidate, Image
 
 
@@ -28,6 +31,8 @@ class RefineConfig:
         final_zoom: Largest zoom of the window in which the last box is drawn.
         floor: Least refined score; lowered to the best one if none reaches it.
         keep_ratio: Least refined score, as a share of the best one.
+        colour: Weight in the refined score of the colours that the masks of the candidate and of
+            the query share, beside a weight of 1 of the similarity.
     """
 
     crop_factors: tuple[float, ...] = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75)
@@ -36,13 +41,18 @@ class RefineConfig:
     final_zoom: float = 2.0
     floor: float = 0.7
     keep_ratio: float = 0.0
+    colour: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.colour < 0:
+            raise ConfigError(f"the weight of colours must not be negative, got {self.colour}")
 
 
 def refine(
     candidate: Candidate,
     frame: Image,
     query_tokens: Tensor,
-    appearance: Tensor,
+    query: ObjectTokens,
     *,
     matcher: Matcher,
     segmenter: PromptableSegmenter,
@@ -54,21 +64,29 @@ def refine(
         candidate: From the search.
         frame: Its frame.
         query_tokens: (Q, D) unit vectors.
-        appearance: (K, D') unit vectors in the segmenter's space.
+        query: What the thing looks like, in the segmenter's space and in colours.
         matcher: Gives the vectors of the zooms.
         segmenter: Draws the boxes.
         config: Zooms.
     """
     size_hw = (frame.shape[0], frame.shape[1])
-    first = segmenter.from_point(frame, candidate.point_xy, appearance=appearance)
+    first = segmenter.from_point(frame, candidate.point_xy, appearance=query.appearance)
     if first is None:
         return None
+    shared = np.minimum(colour_histogram(frame, first.mask), query.colours).sum()
+
+    def with_colours(similarity: float) -> float:
+        return (similarity + config.colour * float(shared)) / (1 + config.colour)
+
     if not config.crop_factors:
-        return replace(candidate, box_xyxy=first.box_xyxy, refined_score=candidate.similarity)
+        return replace(
+            candidate, box_xyxy=first.box_xyxy, refined_score=with_colours(candidate.similarity)
+        )
     crops = dict.fromkeys(zoom_crop(first.box_xyxy, size_hw, f) for f in config.crop_factors)
     score, point = _best_token(
         frame, list(crops), query_tokens, matcher, _near(first.box_xyxy, config.stay_near)
     )
+    score = with_colours(score)
     if not config.redraw:
         return replace(candidate, box_xyxy=first.box_xyxy, refined_score=score)
     sides = (first.box_xyxy[2:] - first.box_xyxy[:2]) * 1.5
@@ -76,7 +94,7 @@ def refine(
     window = zoom_crop(np.concatenate([point, point]).astype(np.float32), size_hw, zoom)
     inside = window.points_to_crop(point)
     final = segmenter.from_point(
-        window.cut(frame), (float(inside[0]), float(inside[1])), appearance=appearance
+        window.cut(frame), (float(inside[0]), float(inside[1])), appearance=query.appearance
     )
     box = first.box_xyxy if final is None else window.box_to_frame(final.box_xyxy)
     return replace(

@@ -7,11 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ren_core.errors import ConfigError
-from tests.tiny import tiny_ren
-from vq2d.colour import colour_vectors
+from tests.tiny import ColourSegmenter, tiny_ren
+from vq2d.colour import colour_histogram, colour_vectors
 from vq2d.cost import token_bytes
 from vq2d.matching import Matcher, MatchingConfig
 from vq2d.presets import preset
+from vq2d.query import QueryConfig, object_tokens
+from vq2d.refine import RefineConfig, refine
+from vq2d.types import Candidate
 
 CENTRE = np.array([[48, 48]])
 
@@ -79,3 +82,50 @@ def test_a_negative_weight_is_refused():
 def test_the_cost_counts_the_colours():
     without = token_bytes(preset("embedded", ["tokens.matching.colour=0.0"]))
     assert token_bytes(preset("embedded")) == without + 2 * 108
+
+
+def test_a_histogram_sees_the_masked_part_only():
+    image = plain((200, 30, 30), (40, 60))
+    image[:, 30:] = (30, 30, 200)
+    left, right = np.zeros((40, 60), bool), np.zeros((40, 60), bool)
+    left[5:30, 3:25], right[10:20, 40:55] = True, True
+    of_left, of_right = colour_histogram(image, left), colour_histogram(image, right)
+    assert of_left.sum() == pytest.approx(1, abs=1e-5)
+    assert np.minimum(of_left, of_right).sum() < 0.2
+    np.testing.assert_allclose(
+        of_left, colour_histogram(plain((200, 30, 30)), np.ones((60, 80), bool))
+    )
+    assert colour_histogram(image, np.zeros((40, 60), bool)).sum() == 0
+
+
+def test_a_candidate_of_the_querys_colour_scores_higher_than_its_twin():
+    ren = tiny_ren()
+    matcher, segmenter = Matcher(ren, MatchingConfig()), ColourSegmenter()
+    frames = []
+    for colour in ((220, 40, 40), (40, 40, 220)):
+        frame = plain((90, 90, 90), (64, 64))
+        frame[20:40, 20:40] = colour
+        frames.append(frame)
+    box = np.array([20, 20, 40, 40], np.float32)
+    query = object_tokens(frames[0], box, matcher, segmenter, QueryConfig())
+    scores = {}
+    for weight in (0.0, 0.5):
+        config = RefineConfig(crop_factors=(1.5,), colour=weight)
+        found = [
+            refine(
+                Candidate(frame_idx=0, point_xy=(30.0, 30.0), similarity=0.5),
+                frame,
+                query.vectors,
+                query,
+                matcher=matcher,
+                segmenter=segmenter,
+                config=config,
+            )
+            for frame in frames
+        ]
+        scores[weight] = [candidate.refined_score for candidate in found]
+    same, twin = scores[0.5]
+    assert same == pytest.approx((scores[0.0][0] + 0.5) / 1.5, abs=1e-3)  # colours agree fully
+    assert twin < (scores[0.0][1] + 0.5 * 0.3) / 1.5
+    with pytest.raises(ConfigError, match="must not be negative"):
+        RefineConfig(colour=-0.1)
