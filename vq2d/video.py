@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import weakref
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -134,6 +135,8 @@ class AvReader:
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self._container = av.open(str(timeline.path))
+        # else the file stays open until Python looks for reference cycles, of which PyAV has some
+        weakref.finalize(self, self._container.close)
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         self._decoded: Iterator[Any] = self._container.decode(self._stream)
