@@ -83,5 +83,5 @@ def colour_histogram(image: Image, mask: Mask) -> NDArray[np.float32]:
     lab = lab[mask[y.min() : y.max() + 1, x.min() : x.max() + 1]]
     code = ((lab[:, 0] >> 4).astype(int) * 32 + (lab[:, 1] >> 3)) * 32 + (lab[:, 2] >> 3)
     counts = np.bincount(code, minlength=16 * 32 * 32).astype(np.float32)
-    shares: NDArray[np.float32] = counts @ _memberships().reshape(-1, DIM) / len(lab)
-    return shares
+    shares = counts @ _memberships().reshape(-1, DIM) / len(lab)
+    return shares.astype(np.float32)
