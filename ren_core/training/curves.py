@@ -9,6 +9,29 @@ from pathlib import Path
 
 from ren_core.stages import atomic_path
 
+EVENT_FILES = "events.out.tfevents.*"
+
+
+class CurveFiles:
+    """``curves.csv``, ``curves.png`` and the TensorBoard folder of a run, kept up to date.
+
+    Args:
+        out: Folder of the run.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.written = 0
+
+    def update(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write all rows, unless there is none that the files lack."""
+        if len(rows) == self.written:
+            return
+        write_csv(self.out / "curves.csv", rows)
+        plot_curves(self.out / "curves.png", rows)
+        write_tensorboard(self.out / "tensorboard", rows)
+        self.written = len(rows)
+
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """One line per row; the header joins the names of all rows."""
@@ -39,13 +62,16 @@ def plot_curves(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 
 def write_tensorboard(directory: Path, rows: Sequence[Mapping[str, float]]) -> bool:
-    """Write all rows as one event file; False if TensorBoard is not installed."""
+    """Write all rows as the one event file; False if TensorBoard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         return False
     from torch.utils.tensorboard import SummaryWriter
 
+    earlier = list(directory.glob(EVENT_FILES))
     with SummaryWriter(str(directory)) as writer:
         for row in rows:
             for name, value in row.items():
                 writer.add_scalar(name, value, int(row["step"]))
+    for file in earlier:  # TensorBoard would show their rows twice
+        file.unlink()
     return True

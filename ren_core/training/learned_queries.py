@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from ren_core.region_encoder import RegionEncoder
+from ren_core.stages import atomic_path
 from ren_core.training.config import LossConfig, TrainConfig
-from ren_core.training.losses import NO_REGION
+from ren_core.training.losses import NO_REGION, inner_products
 from ren_core.training.objective import Losses, RegionObjective, combine, matching_accuracy
 from ren_core.training.samples import RegionBatch
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "ren-learned-queries-1, which takes no point prompts"
+UNUSED = "head.prompt_proj."
 
 
 class LearnedQueryObjective(RegionObjective):
@@ -44,6 +55,18 @@ class LearnedQueryObjective(RegionObjective):
         """Losses as in ``forward``, and the ``"accuracy"`` of matching across views."""
         losses, tokens, matched = self._matched(batch)
         return {**losses, "accuracy": matching_accuracy(tokens, matched.region_ids)}
+
+    def export(self, path: Path, metadata: Mapping[str, object]) -> None:
+        """Write queries and blocks in float16, in a format that is no point-prompted head's."""
+        state = {
+            name: tensor.detach().to("cpu", torch.float16).contiguous()
+            for name, tensor in self.state_dict().items()
+            if not name.startswith(UNUSED)
+        }
+        about = {"format": FORMAT, "config": json.dumps(dict(metadata), sort_keys=True)}
+        with atomic_path(path) as tmp:
+            save_file(state, tmp, metadata=about)
+        logger.warning("%s holds learned queries: it cannot be used as a region encoder", path)
 
     def _matched(self, batch: RegionBatch) -> tuple[Losses, Tensor, RegionBatch]:
         tokens, logits = self._tokens(batch.features)
@@ -79,7 +102,7 @@ def match_regions(batch: RegionBatch, aligned: Tensor) -> RegionBatch:
     for v in range(V):
         names, prompts = _first_prompts(batch.region_ids[v])
         wanted = F.normalize(batch.targets[v, prompts].float(), dim=-1)
-        similarity = F.normalize(aligned[v].float(), dim=-1) @ wanted.T
+        similarity = inner_products(F.normalize(aligned[v].float(), dim=-1), wanted)
         query, region = linear_sum_assignment(similarity.cpu().numpy(), maximize=True)
         ids[v, query] = names[region]
         targets[v, query] = batch.targets[v, prompts[region]]

@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from ren_core.checkpoints import save_region_encoder
 from ren_core.encoders.base import PatchEncoder, fingerprint
 from ren_core.encoders.catalog import build_encoder
 from ren_core.presets import PRESETS
-from ren_core.stages import to_plain, write_json
+from ren_core.stages import digest, to_plain, write_json
 from ren_core.training.batches import BatchSource, CachedBatches, PairSource
 from ren_core.training.checkpoint import Row
 from ren_core.training.feature_cache import CacheConfig, build_cache
@@ -23,7 +21,7 @@ from ren_core.training.learned_queries import build_objective
 from ren_core.training.online import OnlineBatches, OnlineConfig, OnlineSource
 from ren_core.training.recipes import Recipe, SourceUse
 from ren_core.training.sources import RegionSource, subset
-from ren_core.training.trainer import DTYPES, Worker, build_head, train
+from ren_core.training.trainer import DTYPES, Worker, build_head, first_alone, train
 from ren_core.training.views import ViewConfig
 
 logger = logging.getLogger(__name__)
@@ -62,12 +60,13 @@ def run_training(job: TrainJob, worker: Worker) -> float:
     """
     config = job.recipe.train
     encoder = build_encoder(job.recipe.encoder).to(worker.device)
-    batches, held_out = make_batches(job, encoder, worker)
+    with first_alone(worker):
+        batches, held_out = make_batches(job, encoder, worker)
     validation = [held_out.batch(number).to(worker.device) for number in range(VALIDATION_BATCHES)]
 
     head = build_head(encoder.spec.dim, encoder.spec.grid, config).to(worker.device)
-    start = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     objective = build_objective(head, config)
+    start = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
     rows = train(
         objective,
         batches,
@@ -75,13 +74,36 @@ def run_training(job: TrainJob, worker: Worker) -> float:
         config,
         out=job.out,
         worker=worker,
+        identity=run_identity(job, encoder, batches),
         stop_after=job.stop_after,
     )
     if worker.rank == 0:
         write_json(job.out / "recipe.json", job.recipe)
-        head.load_state_dict(blend(head.state_dict(), start, job.recipe.keep_start))
-        save_region_encoder(job.target, head, _metadata(job, rows), dtype=torch.float16)
+        objective.load_state_dict(blend(objective.state_dict(), start, job.recipe.keep_start))
+        objective.export(job.target, _metadata(job, rows))
     return rows[-1]["seconds"] if rows else 0.0
+
+
+def run_identity(job: TrainJob, encoder: PatchEncoder, batches: BatchSource) -> dict[str, object]:
+    """What decides the trained weights beside the training configuration; no paths.
+
+    The share of the start that is kept is not among it: it is mixed in after the training.
+    """
+    recipe = job.recipe
+    cached = batches.sources if isinstance(batches, CachedBatches) else ()
+    return {
+        "encoder": {
+            "name": recipe.encoder,
+            "weights": fingerprint([encoder], encoder.spec.input_size),
+        },
+        "sources": {kind: recipe.sources.get(kind, SourceUse()) for kind in sorted(job.sources)},
+        "pictures": {
+            kind: digest([f"{entry.group}/{entry.image.name}" for entry in source.entries])
+            for kind, source in sorted(job.sources.items())
+        },
+        "held_out_every": recipe.held_out_every,
+        "views": [source.cache.directory.name for source in cached],
+    }
 
 
 def blend(
@@ -89,6 +111,7 @@ def blend(
 ) -> dict[str, Tensor]:
     """Weights between those before and those after training; 0 keeps the trained ones.
 
+    >>> import torch
     >>> one, two = torch.ones(1), 2 * torch.ones(1)
     >>> blend({"w": one}, {"w": two}, 0.25)["w"].item()
     1.25

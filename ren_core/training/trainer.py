@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from ren_core.region_encoder import RegionEncoder
 from ren_core.training.batches import BatchSource
 from ren_core.training.checkpoint import Progress, Row, load_checkpoint, save_checkpoint
 from ren_core.training.config import TrainConfig
-from ren_core.training.curves import plot_curves, write_csv, write_tensorboard
+from ren_core.training.curves import CurveFiles
 from ren_core.training.objective import RegionObjective
 from ren_core.training.samples import RegionBatch
 from ren_core.training.schedule import learning_rate_factor
@@ -27,6 +28,8 @@ from ren_core.training.start import head_blocks, start_local
 
 logger = logging.getLogger(__name__)
 
+PATIENCE = timedelta(hours=12)
+"""How long processes wait for each other: as long as one may take to cache features."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -64,6 +67,7 @@ def train(
     *,
     out: Path,
     worker: Worker,
+    identity: Mapping[str, object] | None = None,
     stop_after: int | None = None,
 ) -> list[Row]:
     """Train a head in place, or go on where a killed run left off.
@@ -73,40 +77,45 @@ def train(
         batches: Batch n of the whole run; each process and accumulation step takes its own.
         validation: Fixed batches, seen in evaluation mode.
         config: The run.
-        out: Folder for ``checkpoint.pt``, ``curves.csv``, ``curves.png``.
+        out: Folder for ``checkpoint.pt``, ``curves.csv``, ``curves.png``; of all processes alike.
         worker: This process.
+        identity: What else decides the weights, such as the data; in JSON types or dataclasses.
         stop_after: End early after this many steps in all, with a checkpoint; for tests and
             for sharing a machine.
 
     Returns:
         The curves, one row per validation.
+
+    Raises:
+        StaleStageError: If ``out`` holds the checkpoint of another run.
     """
     run = _Run(objective, batches, config, worker)
-    path = out / "checkpoint.pt"
-    progress = load_checkpoint(path, objective, run.optimiser, run.scaler, config=config)
+    path, curves = out / "checkpoint.pt", CurveFiles(out)
+    identity = {"train": config, "processes": worker.world, **(identity or {})}
+    progress = load_checkpoint(path, objective, run.optimiser, run.scaler, identity=identity)
     last = min(config.steps, stop_after or config.steps)
     logger.info("training: %d of %d steps done, in %s", progress.step, config.steps, out)
 
     rows, started = list(progress.rows), time.monotonic() - progress.seconds
-    sums: dict[str, float] = {}
+    sums, count = progress.sums, progress.count
     for step in tqdm(range(progress.step, last), initial=progress.step, total=last, disable=None):
         losses = run.step(step)
         sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
-        done = step + 1
+        done, count = step + 1, count + 1
         if done % config.validate_every == 0 or done == config.steps:
-            count = (done - 1) % config.validate_every + 1
             row = {"step": float(done), "seconds": time.monotonic() - started}
             row |= {f"train/{k}": v / count for k, v in sums.items()}
             row |= {f"val/{k}": v for k, v in validate(objective, validation, config).items()}
-            rows, sums = [*rows, row], {}
+            rows, sums, count = [*rows, row], {}, 0
             logger.info("%s", {name: round(value, 4) for name, value in row.items()})
         if worker.rank == 0 and (done % config.checkpoint_every == 0 or done == last):
-            now = Progress(done, rows, time.monotonic() - started)
-            save_checkpoint(path, objective, run.optimiser, run.scaler, config=config, progress=now)
-            write_csv(out / "curves.csv", rows)
-    if worker.rank == 0 and rows:
-        plot_curves(out / "curves.png", rows)
-        write_tensorboard(out / "tensorboard", rows)
+            now = Progress(done, rows, time.monotonic() - started, sums, count)
+            save_checkpoint(
+                path, objective, run.optimiser, run.scaler, identity=identity, progress=now
+            )
+            curves.update(rows)
+    if worker.rank == 0:
+        curves.update(rows)
     logger.info("training: %.0f s", time.monotonic() - started)
     return rows
 
@@ -188,13 +197,23 @@ def start_worker(device: str) -> Worker:
     if not dist.is_torchelastic_launched():
         return Worker(torch.device(device))
     on_gpu = device.startswith("cuda")
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
     rank, world = dist.get_rank(), dist.get_world_size()
     if not on_gpu:
         return Worker(torch.device(device), rank, world)
     own = torch.device("cuda", dist.get_node_local_rank())
     torch.cuda.set_device(own)
     return Worker(own, rank, world)
+
+
+@contextlib.contextmanager
+def first_alone(worker: Worker) -> Iterator[None]:
+    """Let process 0 run a block before all others, which then find the files that it has made."""
+    if worker.rank > 0:
+        dist.barrier()
+    yield
+    if worker.rank == 0 and worker.world > 1:
+        dist.barrier()
 
 
 def _autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
