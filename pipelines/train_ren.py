@@ -23,18 +23,28 @@ import torch
 
 from pipelines.command import exit_code
 from ren_core.errors import ConfigError
-from ren_core.training.config import PRECISIONS, QUERIES, STARTS, LossConfig, TrainConfig
-from ren_core.training.recipes import RECIPES, Recipe, recipe
+from ren_core.training.config import (
+    PRECISIONS,
+    QUERIES,
+    SCOPES,
+    STARTS,
+    LossConfig,
+    TrainConfig,
+)
+from ren_core.training.recipes import RECIPES, Recipe, SourceUse, recipe
 from ren_core.training.rle_store import store_source
 from ren_core.training.run import TrainJob, run_training
 from ren_core.training.sources import (
     RegionSource,
     bsds_source,
     coco_source,
+    label_folder_source,
     scene_source,
     yolo_source,
 )
 from ren_core.training.trainer import start_worker
+
+KINDS = ("bsds", "yolo", "scenes", "coco", "labels", "regions")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,28 +92,54 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument("--yolo", type=Path, nargs=2, help="pictures, and polygons as YOLO text")
     data.add_argument("--scenes", type=Path, help="rendered scenes with instance ids")
     data.add_argument("--coco", type=Path, nargs=2, help="pictures, and an instances_*.json")
+    data.add_argument("--labels", type=Path, nargs=2, help="pictures, and PNG label maps")
     data.add_argument("--regions", type=Path, help="store made by pipelines/extract_regions.py")
 
     science = parser.add_argument_group("overrides of the recipe")
     for name, kind in (("steps", int), ("warmup", int), ("pairs", int), ("accumulation", int)):
         science.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help="count")
-    for name in ("learning-rate", "dropout", "sharpness"):
+    for name in ("learning-rate", "weight-decay", "max-grad-norm", "dropout", "sharpness"):
         science.add_argument(f"--{name}", type=float, default=argparse.SUPPRESS, help="number")
     science.add_argument("--seed", type=int, default=argparse.SUPPRESS, help="of everything")
     science.add_argument("--validate-every", type=int, default=argparse.SUPPRESS, help="steps")
     science.add_argument("--checkpoint-every", type=int, default=argparse.SUPPRESS, help="steps")
-    for name, choices in (("precision", PRECISIONS), ("start", STARTS), ("queries", QUERIES)):
-        science.add_argument(f"--{name}", choices=choices, default=argparse.SUPPRESS, help="choice")
+    choices = {"precision": PRECISIONS, "start": STARTS, "queries": QUERIES, "scope": SCOPES}
+    for name, allowed in choices.items():
+        science.add_argument(f"--{name}", choices=allowed, default=argparse.SUPPRESS, help="choice")
     for name in ("contrast", "feature", "relation", "attention"):
         science.add_argument(
             f"--{name}", type=float, default=argparse.SUPPRESS, help="weight of this loss"
         )
     science.add_argument("--temperature", type=float, default=argparse.SUPPRESS, help="InfoNCE")
-    science.add_argument("--keep-start", type=float, help="share of the weights before training")
+    add_switch(science, "--keep-null", "prompts without a region count as one in the contrast")
+    add_switch(science, "--null-prompts", "draw prompts also where no region is")
+    science.add_argument("--prompts", type=int, default=argparse.SUPPRESS, help="per view")
+    science.add_argument(
+        "--balance", type=float, default=argparse.SUPPRESS, help="0 by pixels .. 1 by regions"
+    )
+    science.add_argument(
+        "--keep-start",
+        type=float,
+        default=argparse.SUPPRESS,
+        help="share of the weights before training",
+    )
+    science.add_argument(
+        "--held-out-every",
+        type=int,
+        default=argparse.SUPPRESS,
+        help="every such video or picture is for validation",
+    )
     science.add_argument(
         "--no-cross-frame", action="store_true", help="both views of a pair from one picture"
     )
     return parser
+
+
+def add_switch(group: argparse._ArgumentGroup, flag: str, meaning: str) -> None:
+    """Add ``--flag`` and ``--no-flag``; without either the recipe decides."""
+    group.add_argument(
+        flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=meaning
+    )
 
 
 def with_overrides(base: Recipe, args: argparse.Namespace) -> Recipe:
@@ -111,14 +147,20 @@ def with_overrides(base: Recipe, args: argparse.Namespace) -> Recipe:
     typed = vars(args)
     loss = {f.name: typed[f.name] for f in fields(LossConfig) if f.name in typed}
     train = {f.name: typed[f.name] for f in fields(TrainConfig) if f.name in typed}
-    train_config = replace(base.train, **train, loss=replace(base.train.loss, **loss))
-    changed = replace(base, train=train_config)
-    if args.keep_start is not None:
-        changed = replace(changed, keep_start=args.keep_start)
+    names = {"prompts": "count", "balance": "balance", "null_prompts": "null_prompts"}
+    sampling = {field: typed[flag] for flag, field in names.items() if flag in typed}
+    whole = {name: typed[name] for name in ("keep_start", "held_out_every") if name in typed}
+    uses = dict(base.sources)
     if args.no_cross_frame:
-        uses = {kind: replace(use, cross_frame=False) for kind, use in base.sources.items()}
-        changed = replace(changed, sources=uses)
-    return changed
+        for kind in {*uses, *(kind for kind in KINDS if typed[kind])}:
+            uses[kind] = replace(uses.get(kind, SourceUse()), cross_frame=False)
+    train_config = replace(
+        base.train,
+        **train,
+        loss=replace(base.train.loss, **loss),
+        sampling=replace(base.train.sampling, **sampling),
+    )
+    return replace(base, train=train_config, sources=uses, **whole)
 
 
 def open_sources(args: argparse.Namespace) -> dict[str, RegionSource]:
@@ -136,10 +178,12 @@ def open_sources(args: argparse.Namespace) -> dict[str, RegionSource]:
         sources["scenes"] = scene_source(args.scenes)
     if args.coco:
         sources["coco"] = coco_source(*args.coco)
+    if args.labels:
+        sources["labels"] = label_folder_source(*args.labels)
     if args.regions:
         sources["regions"] = store_source(args.regions)
     if not sources:
-        raise ConfigError("give at least one of --bsds, --yolo, --scenes, --coco, --regions")
+        raise ConfigError(f"give at least one of {', '.join(f'--{kind}' for kind in KINDS)}")
     return sources
 
 
