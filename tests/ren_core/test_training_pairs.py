@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from ren_core.encoders.base import EncoderSpec, PatchEncoder
 from ren_core.errors import ConfigError, DataError
 from ren_core.training.online import OnlineConfig, OnlineSource, RawBatches
 from ren_core.training.pairs import PairRules, build_schedule, split_groups
+from ren_core.training.recipes import SourceUse, recipe
+from ren_core.training.run import TrainJob, make_batches
 from ren_core.training.samples import PromptSampling
 from ren_core.training.sources import Entry, RegionImage
+from ren_core.training.trainer import Worker
 from ren_core.training.views import ViewConfig
 
 STILL = ViewConfig(size=8, flip=0, jitter=0, sharpness=0, rotation_deg=0, shear_deg=0, min_crop=1)
@@ -105,3 +110,40 @@ def test_a_schedule_counts_without_going_through():
 def test_rules_reject_nonsense(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         PairRules(**wrong)
+
+
+class Means(PatchEncoder):
+    """The patches' mean colours."""
+
+    def __init__(self):
+        super().__init__(EncoderSpec(name="means", input_size=16, patch_size=4, dim=3))
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.freeze()
+
+    def encode(self, images):
+        return torch.nn.functional.avg_pool2d(images, 4) * self.scale
+
+
+def test_a_recipe_that_draws_views_anew_takes_several_sources(tmp_path):
+    base = recipe("dinov2-vitl14")
+    named = replace(
+        base,
+        train=replace(base.train, pairs=4, precision="fp32"),
+        sources={
+            "scenes": SourceUse(weight=2, take_every=2),
+            "coco": SourceUse(weight=1, cross_frame=False),
+        },
+        held_out_every=3,
+    )
+    sources = {"scenes": Frames(40, frames=4), "coco": Frames(40, frames=4)}
+    job = TrainJob(recipe=named, sources=sources, out=tmp_path, target=tmp_path / "head")
+    training, validation = make_batches(job, Means(), Worker(torch.device("cpu")))
+    coco, scenes = training.raw.sources
+    assert (coco.weight, coco.cross_frame, len(coco.regions.entries)) == (1, False, 40)
+    assert (scenes.weight, scenes.cross_frame, len(scenes.regions.entries)) == (2, True, 20)
+    assert [len(groups) for groups in training.raw.groups] == [7, 7]
+    assert [len(groups) for groups in validation.raw.groups] == [3, 3]
+    ids = training.batch(0).region_ids
+    own = [set(row.tolist()) - {-1} for row in ids]
+    assert all(a & b for a, b in zip(own[::2], own[1::2], strict=True))
+    assert len(set().union(*own)) == 4  # one object per pair, none shared between pairs
