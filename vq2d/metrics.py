@@ -227,8 +227,8 @@ def _row(query: AnnotatedQuery, track: Document, score: float) -> QueryResult | 
             f"{where}: the overlap is undefined because predicted and true areas add up to zero "
             "(no area, or an inverted box); write boxes with x1 < x2 and y1 < y2"
         ) from err
-    query_frame = query.query_set.get("query_frame")
-    knows_when = isinstance(query_frame, int | float)
+    asked_at = query.query_set.get("query_frame")
+    before = asked_at - truth.extent[1] if isinstance(asked_at, int | float) else math.nan
     return QueryResult(
         key=query.key,
         clip_uid=query.clip_uid,
@@ -242,7 +242,7 @@ def _row(query: AnnotatedQuery, track: Document, score: float) -> QueryResult | 
         gt_max_area=max_area,
         crop_area=crop_area,
         size_fraction=_size_fraction(query.query_set["response_track"]),
-        frames_before_query=query_frame - truth.extent[1] if knows_when else math.nan,
+        frames_before_query=before,
     )
 
 
