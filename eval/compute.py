@@ -9,7 +9,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,7 +159,8 @@ def paired_times(
 def peak_extra_mib(call: Callable[[], object], device: torch.device) -> float:
     """Peak memory in MiB during a call, above the memory before it.
 
-    On CUDA as the allocator counts it; on the CPU the process's resident memory, sampled.
+    On CUDA as the allocator counts it; on the CPU the process's resident memory, as Linux keeps its
+    peak, or sampled where the peak cannot be set back. What the call raises is passed on.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -170,7 +171,32 @@ def peak_extra_mib(call: Callable[[], object], device: torch.device) -> float:
         return (torch.cuda.max_memory_allocated(device) - before) / MIB
     _return_free_memory()
     before = resident_bytes()
-    peak = before
+    if forget_peak():
+        call()
+        return (_peak_bytes() - before) / MIB
+    with _sampled_peak() as peak:
+        call()
+    return (peak() - before) / MIB
+
+
+def forget_peak() -> bool:
+    """Set the peak of this process's resident memory back to what it is now; False: cannot."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _peak_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+@contextlib.contextmanager
+def _sampled_peak() -> Iterator[Callable[[], int]]:
+    """Highest resident memory while in context; a peak shorter than a sample may be missed."""
+    peak = resident_bytes()
     done = threading.Event()
 
     def watch() -> None:
@@ -180,10 +206,11 @@ def peak_extra_mib(call: Callable[[], object], device: torch.device) -> float:
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    call()
-    done.set()
-    watcher.join()
-    return (peak - before) / MIB
+    try:
+        yield lambda: peak
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _return_free_memory() -> None:
