@@ -7,8 +7,11 @@ each method's note says what was assumed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eval.compute import grouped_tokens
+from eval.cost_flops import ren_flops, sam2_flops
 from eval.cost_sweep import Method
 from ren_core.aggregation import aggregate
 from ren_core.encoders.base import PatchEncoder, squash
@@ -31,9 +35,15 @@ Picture = NDArray[np.uint8]
 
 IMAGE_REGIONS = 72  # tokens that the paper keeps of 1369 prompts at this similarity
 SIMILARITY = 0.975
+MERGED = f"merged tokens: {IMAGE_REGIONS} regions, as many as the paper keeps"
 SAM_FILTERS = {"pred_iou_thresh": 0.88, "stability_score_thresh": 0.95}  # of SAM's generator
 KEPT_NONE = "filters as published: with random weights they keep no mask, so box NMS is left out"
-KEPT_ALL = "filters off: run lengths and box NMS of every mask, more than trained weights keep"
+KEPT_ALL = "filters off: box NMS sees every mask, more than trained weights let through"
+REN_BATCH, GENERATOR_BATCH = 512, 64  # prompts at once, where nothing else is asked for
+PACKAGES = {
+    "sam_": ("segment_anything", "SAM is not installed; run `pip install segment-anything==1.0`"),
+    "sam2": ("sam2", "SAM 2 is not installed; run `make setup`"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +53,8 @@ class CompareConfig:
     Attributes:
         at_once: Prompts that pass through a network together; None: each method's own default,
             0: all of them.
-        filtered: Mask generators filter as published; otherwise they keep every mask.
+        filtered: Mask generators filter as published; otherwise by box NMS alone, which still
+            drops masks whose boxes nearly agree.
     """
 
     at_once: int | None = None
@@ -56,6 +67,30 @@ class CompareConfig:
     def batch(self, prompts: int, default: int) -> int:
         """Prompts at once, given a method's own default."""
         return default if self.at_once is None else self.at_once or prompts
+
+    @property
+    def mode(self) -> str:
+        """How many prompts pass through a network together, in words."""
+        if self.at_once is None:
+            return f"batches of {REN_BATCH} prompts in REN, {GENERATOR_BATCH} in mask generators"
+        return f"batches of {self.at_once} prompts" if self.at_once else "all prompts in one batch"
+
+
+def check_packages(names: Sequence[str]) -> dict[str, str]:
+    """Methods, by their names on the command line, whose package is missing, and what to do.
+
+    Raises:
+        ConfigError: If none of the methods can run.
+    """
+    missing = {}
+    for name in names:
+        package, remedy = PACKAGES.get(name[:4], ("torch", ""))
+        there = sys.modules[package] if package in sys.modules else find_spec(package)
+        if there is None:
+            missing[name] = remedy
+    if names and len(missing) == len(names):
+        raise ConfigError("; ".join(dict.fromkeys(missing.values())))
+    return missing
 
 
 def ren_methods(
@@ -85,21 +120,23 @@ def ren_methods(
     def encode_image() -> None:
         encoder(on_device)
 
-    return [
-        Method(
-            name=f"REN, {prompting}{' + aggregation' if merged else ''}",
-            parameters=count_parameters(head),
-            prepare=run.prepared(slic=prompting == "SLIC", merged=merged),
-            encode_image=encode_image,
-            encoder_parameters=count_parameters(encoder),
-            encoder_included=False,
-            note=f"merged tokens: {IMAGE_REGIONS} regions, as many as the paper keeps"
-            if merged
-            else "",
+    methods = []
+    for slic, merged in ((False, False), (False, True), (True, False), (True, True)):
+        name = f"REN, {'SLIC' if slic else 'grid'}{' + aggregation' if merged else ''}"
+        prepare = run.prepared(slic=slic, merged=merged)
+        methods.append(
+            Method(
+                name=name,
+                parameters=count_parameters(head),
+                prepare=prepare,
+                encode_image=encode_image,
+                encoder_parameters=count_parameters(encoder),
+                encoder_included=False,
+                note=MERGED if merged else "",
+                flops=None if slic else partial(ren_flops, name, encoder, prepare),
+            )
         )
-        for prompting in ("grid", "SLIC")
-        for merged in (False, True)
-    ]
+    return methods
 
 
 @dataclass(frozen=True)
@@ -127,7 +164,7 @@ class _RenRun:
             realistic = grouped_tokens(count, dim, groups).to(device) if merged else None
 
             def call() -> int:
-                self.head.prompt_chunk = self.config.batch(count, 512)
+                self.head.prompt_chunk = self.config.batch(count, REN_BATCH)
                 points = prompts(per_side).points_yx.to(device)
                 tokens = self.head(self.features, points[None], self.side).ren_tokens[0]
                 if realistic is None:
@@ -152,7 +189,7 @@ def sam2_method(name: str, network: nn.Module, picture: Picture, config: Compare
     filters = {} if config.filtered else {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
 
     def masks(per_side: int) -> Sam2Masks:
-        batch = config.batch(per_side**2, 64)
+        batch = config.batch(per_side**2, GENERATOR_BATCH)
         settings = {"points_per_side": per_side, "points_per_batch": batch}
         return Sam2Masks(network, Sam2MaskConfig(**settings, **filters))  # type: ignore[arg-type]
 
@@ -169,6 +206,7 @@ def sam2_method(name: str, network: nn.Module, picture: Picture, config: Compare
         encoder_parameters=count_parameters(network.image_encoder),  # type: ignore[arg-type]
         encoder_included=True,
         note=KEPT_NONE if config.filtered else KEPT_ALL,
+        flops=partial(sam2_flops, name, network, picture),
     )
 
 
@@ -184,18 +222,15 @@ def sam_method(size: str, picture: Picture, config: CompareConfig, device: torch
     Raises:
         ConfigError: If the package is not installed.
     """
-    try:
-        from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
-    except ImportError as err:
-        raise ConfigError(
-            "SAM is not installed; run `pip install segment-anything==1.0` or leave it out"
-        ) from err
+    check_packages([f"sam_{size}"])
+    from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
+
     torch.manual_seed(0)
     network = sam_model_registry[size]().eval().to(device)
     filters = SAM_FILTERS if config.filtered else dict.fromkeys(SAM_FILTERS, 0.0)
 
     def generator(per_side: int) -> Any:  # noqa: ANN401 - has no types
-        batch = config.batch(per_side**2, 64)
+        batch = config.batch(per_side**2, GENERATOR_BATCH)
         return SamAutomaticMaskGenerator(
             network,
             points_per_side=per_side,

@@ -6,17 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.cost_sweep import CostPoint, Method
+from eval.cost_sweep import CostPoint, MethodFacts
 from ren_core.stages import atomic_path
 
 MARKERS = "osD^vPX*"
 
 
-def plot_costs(path: Path, methods: Sequence[Method], points: Sequence[CostPoint]) -> None:
+def plot_costs(
+    path: Path, methods: Sequence[MethodFacts], points: Sequence[CostPoint], mode: str
+) -> None:
     """Write a PNG: seconds on the left, extra memory on the right, one line per method.
 
     Points that ran out of memory are crosses at the upper edge; those that were skipped stand in
     the line below the panels. The image encoder is in a line's figures where its label says so.
+
+    Args:
+        path: The file.
+        methods: One line each.
+        points: Theirs.
+        mode: How many prompts pass through a network together, in words; the panels' title.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -29,10 +37,13 @@ def plot_costs(path: Path, methods: Sequence[Method], points: Sequence[CostPoint
             _draw(axis, method, [p for p in points if p.method == method.name], quantity, i)
         sides = sorted({p.per_side for p in points if p.per_side})
         axis.set(xscale="log", yscale="log", xlabel="prompts per image")
+        axis.set_title(mode, fontsize=9, color="0.35")
         axis.set_xticks([s * s for s in sides], [f"{s}x{s}" for s in sides], minor=False)
         axis.minorticks_off()
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter("{x:g}")
+        if not any((getattr(p, quantity) or 0) > 0 for p in points if p.per_side):
+            axis.set(xlim=(1, 10), ylim=(1, 10))  # no figure yet that a logarithm can show
         axis.grid(color="0.9")
         axis.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("seconds per image")
@@ -47,12 +58,13 @@ def plot_costs(path: Path, methods: Sequence[Method], points: Sequence[CostPoint
 
 def _draw(
     axis: Any,  # noqa: ANN401 - matplotlib axes
-    method: Method,
+    method: MethodFacts,
     points: Sequence[CostPoint],
     quantity: str,
     index: int,
 ) -> None:
-    known = [(p.per_side**2, getattr(p, quantity)) for p in points if p.per_side and p.seconds]
+    figures = [(p.per_side**2, getattr(p, quantity)) for p in points if p.per_side]
+    known = [(x, y) for x, y in figures if y]  # a logarithm shows no 0
     label = f"{method.name}, {method.parameters / 1e6:.1f} M"
     if method.encoder_included:
         label += ", with image encoder"

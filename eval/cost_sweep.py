@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 
 from eval.compute import MIB, peak_extra_mib, seconds_of
+from eval.cost_flops import FlopCount
 
 LONG_CALL = 5.0  # seconds from which one call is enough, and its warm-up does not matter
 
@@ -21,15 +22,12 @@ Status = Literal["measured", "out of memory", "skipped"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Method:
-    """Something that turns one image and a grid of prompts into regions.
+class MethodFacts:
+    """What tables, plots and files say of a method.
 
     Attributes:
         name: As tables and plots show it.
         parameters: Of everything that a call runs.
-        prepare: Takes prompts per side, gives the call to measure; the call returns how many
-            regions it found.
-        encode_image: The image encoder alone.
         encoder_parameters: Of the image encoder.
         encoder_included: True if a call runs the image encoder too.
         note: What a reader must know about the figures.
@@ -37,11 +35,25 @@ class Method:
 
     name: str
     parameters: int
-    prepare: Callable[[int], Callable[[], int]]
-    encode_image: Call
     encoder_parameters: int
     encoder_included: bool
     note: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Method(MethodFacts):
+    """Something that turns one image and a grid of prompts into regions.
+
+    Attributes:
+        prepare: Takes prompts per side, gives the call to measure; the call returns how many
+            regions it found.
+        encode_image: The image encoder alone.
+        flops: Takes prompts per side, counts the operations; None: they are not counted.
+    """
+
+    prepare: Callable[[int], Callable[[], int]]
+    encode_image: Call
+    flops: Callable[[int], FlopCount] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +62,8 @@ class Limits:
 
     Attributes:
         seconds: A point that is expected to take longer is skipped; None: no limit.
-        memory_mib: On the CPU, more memory than this counts as out of memory; None: no limit.
+        memory_mib: On the CPU, a call whose resident memory grows by more than this is out of
+            memory; None: no limit.
         repeats: Timed calls of a short point, after one that warms up.
     """
 
@@ -91,6 +104,7 @@ def sweep(
     device: torch.device,
     *,
     encoder: CostPoint | None = None,
+    known: Mapping[int, CostPoint] | None = None,
 ) -> Iterator[CostPoint]:
     """Image encoder (as ``per_side`` 0), then one point per grid size, from small to large.
 
@@ -102,14 +116,18 @@ def sweep(
         limits: Of a point.
         device: Where the method runs.
         encoder: The image encoder's point, if another method has measured the same one.
+        known: Points of an earlier run by prompts per side; they are given, not measured again.
     """
+    known = known or {}
     if encoder is None:
-        encoder = measure(method.name, 0, method.encode_image, limits, device)
+        encoder = known.get(0) or measure(method.name, 0, method.encode_image, limits, device)
         yield encoder
     before: CostPoint | None = None
     for side in sorted(sides):
         note = _why_not(before, side, encoder if method.encoder_included else None, limits)
-        if note:
+        if side in known:
+            point = known[side]
+        elif note:
             point = CostPoint(method=method.name, per_side=side, status="skipped", note=note)
         else:
             point = measure(method.name, side, method.prepare(side), limits, device)
@@ -118,7 +136,12 @@ def sweep(
 
 
 def measure(name: str, side: int, call: Call, limits: Limits, device: torch.device) -> CostPoint:
-    """Memory and time of a call; a long one is called once, a short one ``repeats`` times more."""
+    """Memory and time of a call; a long one is called once, a short one ``repeats`` times more.
+
+    On the CPU the verdict "out of memory" follows from the resident memory alone, so that it does
+    not depend on what ran before: a call that passes the limit may come to its end, and is lost.
+    """
+    limit_mib = limits.memory_mib if device.type == "cpu" else None
     seconds: list[float] = []
     regions: list[object] = []
     lost = ""
@@ -127,9 +150,11 @@ def measure(name: str, side: int, call: Call, limits: Limits, device: torch.devi
         seconds.append(seconds_of(lambda: regions.append(call()), device))
 
     try:
-        with torch.inference_mode(), address_space(limits.memory_mib, device):
+        with torch.inference_mode(), safety_net(limit_mib):
             peak = peak_extra_mib(first, device)
-            if seconds[0] < LONG_CALL:
+            if limit_mib is not None and peak > limit_mib:
+                lost = "the limit was passed"
+            elif seconds[0] < LONG_CALL:
                 seconds = [seconds_of(call, device) for _ in range(limits.repeats)]
     except (RuntimeError, MemoryError) as err:
         if not _is_memory(err):
@@ -139,11 +164,7 @@ def measure(name: str, side: int, call: Call, limits: Limits, device: torch.devi
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
-        note = (
-            f"more than {limits.memory_mib:.0f} MiB"
-            if limits.memory_mib and device.type == "cpu"
-            else lost
-        )
+        note = lost if limit_mib is None else f"more than {limit_mib:.0f} MiB"
         return CostPoint(method=name, per_side=side, status="out of memory", note=note)
     found = regions[0]
     return CostPoint(
@@ -158,20 +179,24 @@ def measure(name: str, side: int, call: Call, limits: Limits, device: torch.devi
 
 
 @contextlib.contextmanager
-def address_space(extra_mib: float | None, device: torch.device) -> Iterator[None]:
-    """Let the process grow by so much only, so that its allocations fail before it is killed.
+def safety_net(limit_mib: float | None) -> Iterator[None]:
+    """Let allocations fail that would exhaust the machine, before the process is killed for them.
 
-    Linux and CPU only; elsewhere, and with None, nothing is limited.
+    The address space may grow by the limit and by half of what the machine has beyond it. It is no
+    measure of memory: addresses that were mapped before can be used again without growing it.
+    Linux only; elsewhere, and with None, nothing is limited.
     """
     status = Path("/proc/self/statm")
-    if extra_mib is None or device.type != "cpu" or not status.exists():
+    if limit_mib is None or not status.exists():
         yield
         return
     import resource
 
     used = int(status.read_text().split()[0]) * resource.getpagesize()
+    beyond = max(0.0, (available_mib() or 0.0) - limit_mib)
+    room = int((limit_mib + beyond / 2) * MIB)
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used + int(extra_mib * MIB), hard))
+    resource.setrlimit(resource.RLIMIT_AS, (used + room, hard))
     try:
         yield
     finally:

@@ -2,12 +2,14 @@
 
 Without --compare: the region encoder against its bare matrix products, and aggregation. With it:
 time and memory against the number of prompts, beside SAM 2's and SAM's automatic mask generators
-(Table 1 and Figure 3 of the paper), all with random weights.
+(Table 1 and Figure 3 of the paper), all with random weights. With --out every point is kept as soon
+as it is measured, and the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import platform
 import sys
 from collections.abc import Sequence
@@ -17,15 +19,17 @@ from pathlib import Path
 import torch
 
 from eval.compute import HeadCase, aggregation_cost, head_cost
+from eval.cost_flops import FLOP_SIDE, FlopCount
 from eval.cost_models import (
     CompareConfig,
     Picture,
+    check_packages,
     drawn_picture,
     ren_methods,
     sam2_method,
     sam_method,
 )
-from eval.cost_plot import plot_costs
+from eval.cost_record import CostRecord
 from eval.cost_sweep import Call, CostPoint, Limits, Method, available_mib, sweep
 from pipelines.command import exit_code
 from ren_core.encoders.catalog import NAMES, build_encoder
@@ -48,15 +52,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     """Time, print, write."""
-    result = comparison(args) if args.compare else head_tables(args)
+    if args.compare:
+        comparison(args)
+        return
+    result = head_tables(args)
     if args.out:
-        machine = {
-            "machine": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "device": args.device,
-        }
-        write_json(args.out, {**machine, **result})
+        write_json(args.out, {**machine(args), **result})
+
+
+def machine(args: argparse.Namespace) -> dict[str, object]:
+    """What was measured on."""
+    return {
+        "machine": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "device": args.device,
+    }
 
 
 def head_tables(args: argparse.Namespace) -> dict[str, object]:
@@ -90,44 +101,92 @@ def head_tables(args: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def comparison(args: argparse.Namespace) -> dict[str, object]:
-    """Every method at every number of prompts; the table grows as the points arrive."""
+def comparison(args: argparse.Namespace) -> None:
+    """Every method at every number of prompts; table and files grow as the points arrive."""
+    names = list(dict.fromkeys(args.compare))
+    left_out = check_packages(names)
     config = CompareConfig(at_once=args.prompts_at_once, filtered=args.filters == "own")
     picture = read_image(args.picture) if args.picture else drawn_picture(args.picture_size)
-    limits = Limits(
-        seconds=args.seconds_limit,
-        memory_mib=args.memory_limit * 1024 if args.memory_limit else available_mib(MEMORY_SHARE),
-        repeats=args.repeats,
-    )
     device = torch.device(args.device)
-    print(
-        f"picture {picture.shape[0]}x{picture.shape[1]}, float32, {device}, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}\n\n"
-        f"| method | parameters, M | prompts | s / image | memory, MiB | regions |\n"
-        f"|---|---|---|---|---|---|"
+    limits = limits_of(args)
+    record = CostRecord(
+        args.out, settings_of(args, picture, config), limits.memory_mib, config.mode, left_out
     )
-    methods: list[Method] = []
-    points: list[CostPoint] = []
-    encoders: dict[Call, CostPoint] = {}  # REN's four ways share one
-    for name in dict.fromkeys(args.compare):
+    print(heading(args, picture, record))
+
+    for name in names:
+        if name in left_out:
+            continue
+        encoders: dict[Call, CostPoint] = {}  # REN's four ways share one
         for method in build_methods(name, args, picture, config):
-            known = encoders.get(method.encode_image)
-            for point in sweep(method, args.sides, limits, device, encoder=known):
+            record.add_method(method)
+            shared, known = encoders.get(method.encode_image), record.known(method.name)
+            for point in sweep(method, args.sides, limits, device, encoder=shared, known=known):
                 print(table_row(method, point), flush=True)
-                points.append(point)
+                record.add(point)
                 if point.per_side == 0:
                     encoders[method.encode_image] = point
-            methods.append(method)
-    if args.out:
-        plot_costs(args.out.with_suffix(".png"), methods, points)
-    facts = ("name", "parameters", "encoder_parameters", "encoder_included", "note")
+            if args.flops and method.flops is not None:
+                record.add_flops(method.flops(FLOP_SIDE))
+    record.write()
+    print(closing(record))
+
+
+def limits_of(args: argparse.Namespace) -> Limits:
+    """Limits of a point; on the CPU there is always one on the memory."""
+    memory_mib = args.memory_limit * 1024 if args.memory_limit else None
+    if memory_mib is None and torch.device(args.device).type == "cpu":
+        memory_mib = available_mib(MEMORY_SHARE)
+    return Limits(seconds=args.seconds_limit, memory_mib=memory_mib, repeats=args.repeats)
+
+
+def settings_of(
+    args: argparse.Namespace, picture: Picture, config: CompareConfig
+) -> dict[str, object]:
+    """What decides the figures of a comparison, and so whether those of another run fit in."""
+    sha256 = hashlib.sha256(picture.tobytes()).hexdigest()
     return {
-        "picture": picture.shape[:2],
+        **machine(args),
+        "encoder": args.encoder,
+        "picture": {"size_hw": picture.shape[:2], "sha256": sha256},
         "config": config,
-        "limits": limits,
-        "methods": [{fact: getattr(m, fact) for fact in facts} for m in methods],
-        "points": points,
+        "seconds_limit": args.seconds_limit,
+        "memory_limit_gib": args.memory_limit,  # not what is available: that changes all the time
+        "repeats": args.repeats,
     }
+
+
+def heading(args: argparse.Namespace, picture: Picture, record: CostRecord) -> str:
+    """What is measured, what is left out, what is there already, and the head of the table."""
+    lines = [
+        f"picture {picture.shape[0]}x{picture.shape[1]}, float32, {args.device}, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}, {record.mode}"
+    ]
+    lines += [f"left out: {name}; {why}" for name, why in record.left_out.items()]
+    if record.changed:
+        lines.append(f"{args.out} has other settings ({', '.join(record.changed)}): all anew")
+    elif record.points:
+        lines.append(f"{args.out} has the same settings: what it measured is not measured again")
+    columns = f"prompts ({record.mode}) | s / image | memory, MiB | regions"
+    return "\n".join([*lines, "", f"| method | parameters, M | {columns} |", "|---" * 6 + "|"])
+
+
+def closing(record: CostRecord) -> str:
+    """Operations, if they were counted, and the ratios of the mask generators to REN."""
+    lines: list[str] = []
+    if record.flops:
+        columns = "image encoder, GFLOP | prompts, GFLOP | together, GFLOP"
+        lines += ["", f"| method | prompts | {columns} |", "|---" * 5 + "|"]
+        lines += [flop_row(count) for count in record.flops.values()]
+    sentences = [ratio.sentence() for ratio in record.ratios()]
+    return "\n".join([*lines, "", *sentences] if sentences else lines)
+
+
+def flop_row(count: FlopCount) -> str:
+    """One line of the table of operations."""
+    figures = (count.encoder_gflop, count.prompts_gflop, count.gflop)
+    columns = " | ".join(f"{figure:,.1f}" for figure in figures)
+    return f"| {count.method} | {count.per_side}x{count.per_side} | {columns} |"
 
 
 def build_methods(
@@ -168,7 +227,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--repeats", type=int, default=7, help="timed calls; the median counts")
     add("--device", default="cpu", help="torch device, such as cuda (cpu)")
     add("--threads", type=int, help="CPU threads (as torch chooses)")
-    add("--out", type=Path, help="also write the figures to this JSON file (and a plot beside it)")
+    add(
+        "--out",
+        type=Path,
+        help="JSON file of the figures; a comparison goes on from it",
+    )
     group = parser.add_argument_group("comparison")
     add = group.add_argument
     add("--compare", nargs="+", choices=METHODS, help="compare these methods")
@@ -178,6 +241,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--memory-limit", type=float, help="GiB on the CPU (90 %% of what is available)")
     add("--prompts-at-once", type=int, help="0: all (default: each method's own, 512 and 64)")
     add("--filters", choices=("own", "none"), default="own", help="of the mask generators")
+    add("--flops", action="store_true", help="also count operations (REN's grid and SAM 2, 32x32)")
     add("--picture", type=Path, help="photograph to measure on (default: a drawn one)")
     add("--picture-size", type=int, nargs=2, default=(512, 683), help="height and width, px")
     return parser

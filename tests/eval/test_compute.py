@@ -1,7 +1,10 @@
 """Cost of the methods: what a call runs, limits, out of memory, skipped points, the plot."""
 
 import dataclasses
+import json
 import sys
+import threading
+import time
 import types
 
 import cv2
@@ -10,9 +13,11 @@ import pytest
 import torch
 
 from eval import cost_models
-from eval.compute import grouped_tokens
+from eval.compute import grouped_tokens, peak_extra_mib
+from eval.cost_flops import FlopCount, gflop
 from eval.cost_models import (
     CompareConfig,
+    check_packages,
     count_parameters,
     drawn_picture,
     ren_methods,
@@ -20,14 +25,20 @@ from eval.cost_models import (
     sam_method,
 )
 from eval.cost_plot import plot_costs
+from eval.cost_ratios import BASE, cost_ratios
+from eval.cost_record import CostRecord
 from eval.cost_sweep import CostPoint, Limits, Method, available_mib, measure, sweep
 from ren_core.aggregation import aggregate
-from ren_core.errors import ConfigError
+from ren_core.errors import ConfigError, DataError
 from ren_core.region_encoder import RegionEncoder
 from tests.tiny import SPEC, TinyEncoder
 
 CPU = torch.device("cpu")
 NO_LIMITS = Limits(repeats=1)
+
+
+def out_of_memory():
+    raise MemoryError
 
 
 def fake_method(call=lambda side: lambda: side, **changes):
@@ -49,6 +60,21 @@ def test_points_go_from_small_to_large_after_the_image_encoder():
     assert all(p.seconds > 0 and p.calls == 2 for p in points)
     again = list(sweep(fake_method(), [2], NO_LIMITS, CPU, encoder=points[0]))
     assert [p.per_side for p in again] == [2]
+
+
+def test_known_points_are_given_and_decide_what_follows():
+    def prepare(side):
+        assert side == 4  # all others are known
+        return lambda: side
+
+    point = CostPoint(method="fake", per_side=2, status="measured", seconds=1.0, peak_mib=1.0)
+    lost = CostPoint(method="fake", per_side=8, status="out of memory", note="more than 5 MiB")
+    known = {0: dataclasses.replace(point, per_side=0), 2: point, 8: lost}
+    points = list(sweep(fake_method(prepare), [2, 4, 8, 16], NO_LIMITS, CPU, known=known))
+    assert points[:2] == [known[0], point]
+    assert points[2].regions == 4
+    assert points[3] == lost
+    assert (points[4].status, points[4].note) == ("skipped", "no figure at 8x8 (more than 5 MiB)")
 
 
 def test_a_long_call_is_made_once(monkeypatch):
@@ -109,16 +135,75 @@ def test_points_over_the_time_limit_are_skipped_and_say_so(monkeypatch):
     assert points[3].status == "measured"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux only")
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
 def test_memory_beyond_the_limit_is_out_of_memory():
     def call():
-        return len(torch.zeros(400, 1024, 1024, dtype=torch.uint8))
+        return len(torch.ones(400, 1024, 1024, dtype=torch.uint8))
 
+    threads = threading.active_count()
     point = measure("large", 1, call, Limits(memory_mib=200), CPU)
     assert (point.status, point.note) == ("out of memory", "more than 200 MiB")
     assert measure("large", 1, call, Limits(memory_mib=1200, repeats=1), CPU).status == "measured"
     assert measure("large", 1, call, NO_LIMITS, CPU).regions == 400
+    assert threading.active_count() == threads
     assert available_mib(0.5) == pytest.approx(available_mib() / 2, rel=0.2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+def test_the_verdict_on_memory_does_not_depend_on_what_ran_before():
+    pins = []
+
+    def call():  # small blocks stay mapped when they are freed, below one that is not freed
+        blocks = [torch.ones(100 << 10, dtype=torch.uint8) for _ in range(1000)]
+        pins.append(torch.ones(100 << 10, dtype=torch.uint8))
+        return len(blocks)
+
+    limits = [Limits(memory_mib=mib, repeats=1) for mib in (50, 50, 200, 50)]
+    found = [measure("small blocks", 1, call, limit, CPU).status for limit in limits]
+    lost, fits = "out of memory", "measured"
+    assert found == [lost, lost, fits, lost]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+def test_what_the_machine_does_not_have_is_refused_and_leaves_nothing_behind():
+    gone = int(2 * available_mib())  # must fail when it is asked for, not when it is filled
+
+    def call():
+        return len(torch.empty(gone, 1024, 1024, dtype=torch.uint8).fill_(1))
+
+    import resource
+
+    before, threads = resource.getrlimit(resource.RLIMIT_AS), threading.active_count()
+    for _ in range(2):
+        point = measure("huge", 1, call, Limits(memory_mib=200), CPU)
+        assert point.status == "out of memory"
+    assert threading.active_count() == threads
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read on Linux only")
+def test_memory_is_sampled_where_the_peak_cannot_be_set_back(monkeypatch):
+    monkeypatch.setattr("eval.compute.forget_peak", lambda: False)
+
+    def call():
+        block = torch.ones(64, 1024, 1024, dtype=torch.uint8)
+        time.sleep(0.2)
+        assert threading.active_count() == threads + 1
+        return block
+
+    def fails():
+        raise RuntimeError("broken")
+
+    threads = threading.active_count()
+    assert 60 <= peak_extra_mib(call, CPU) <= 90
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="broken"):
+            peak_extra_mib(fails, CPU)
+    assert threading.active_count() == threads
+    for _ in range(2):  # a failing allocation, too
+        limits = Limits(memory_mib=200)
+        assert measure("lost", 1, out_of_memory, limits, CPU).status == "out of memory"
+    assert threading.active_count() == threads
 
 
 # --- REN -----------------------------------------------------------------------------------------
@@ -165,6 +250,9 @@ def test_prompts_at_once_reach_the_head(monkeypatch):
     assert seen == [512, 7, 16]
     with pytest.raises(ConfigError, match="0 \\(all\\) or more"):
         CompareConfig(at_once=-1)
+    assert CompareConfig().mode == "batches of 512 prompts in REN, 64 in mask generators"
+    assert CompareConfig(at_once=7).mode == "batches of 7 prompts"
+    assert CompareConfig(at_once=0).mode == "all prompts in one batch"
 
 
 def test_the_published_size_of_ren():
@@ -189,7 +277,7 @@ def test_sam2s_generator_runs_with_and_without_filters(hiera):
     assert "keep no mask" in filtered.note
     free = sam2_method("SAM 2", hiera, picture, CompareConfig(filtered=False, at_once=3))
     assert "filters off" in free.note
-    assert 0 <= free.prepare(2)() <= 3 * 4
+    assert 1 <= free.prepare(2)() <= 3 * 4  # box NMS leaves at least one of the 12 masks
     assert free.encoder_included
     assert 0 < free.encoder_parameters < free.parameters == count_parameters(hiera)
     free.encode_image()
@@ -244,6 +332,103 @@ def test_sam_is_used_where_it_is_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "segment_anything", None)
     with pytest.raises(ConfigError, match="pip install segment-anything"):
         sam_method("vit_b", drawn_picture((8, 8)), CompareConfig(), CPU)
+    assert list(check_packages(["sam_vit_b", "ren", "sam_vit_h"])) == ["sam_vit_b", "sam_vit_h"]
+    with pytest.raises(ConfigError, match="SAM is not installed"):
+        check_packages(["sam_vit_b", "sam_vit_h"])
+
+
+# --- operations ----------------------------------------------------------------------------------
+
+
+def test_operations_of_ren_are_those_of_its_products():
+    method = ren_methods(TinyEncoder(), drawn_picture((40, 60)), CompareConfig(), CPU)[0]
+    count = method.flops(3)
+    D, P, N, layers = SPEC.dim, SPEC.grid**2, 9, 4
+    convolution = P * D * 6 * SPEC.patch_size**2
+    # per block: queries, output and MLP of prompts; keys and, but for the last, values of patches
+    linear = D * D * (N * (1 + 6 * layers) + P * (2 * layers - 1))
+    attention = 2 * layers * N * P * D
+    assert count.encoder_gflop * 1e9 == pytest.approx(2 * convolution)
+    assert count.prompts_gflop * 1e9 == pytest.approx(2 * (linear + attention))
+    assert count.gflop == count.encoder_gflop + count.prompts_gflop
+
+
+def test_operations_of_sam2_without_data_are_those_of_a_call(hiera):
+    method = sam2_method("SAM 2", hiera, drawn_picture((48, 64)), CompareConfig(at_once=3))
+    count = method.flops(2)
+    assert (count.method, count.per_side) == ("SAM 2", 2)
+    assert count.encoder_gflop == pytest.approx(gflop(method.encode_image))
+    # a position code of the image, the same for all prompts, is made in each of the two batches
+    assert count.gflop == pytest.approx(gflop(method.prepare(2)), rel=1e-3)
+
+
+# --- ratios and the record -----------------------------------------------------------------------
+
+REN_FACTS = fake_method(name=BASE, parameters=20, encoder_parameters=30)
+SAM_FACTS = fake_method(name="SAM", parameters=200, encoder_parameters=90, encoder_included=True)
+
+
+def cost(name, side, seconds):
+    found = {"status": "measured", "seconds": seconds, "peak_mib": 1.0, "calls": 1}
+    return CostPoint(method=name, per_side=side, **found)
+
+
+def test_ratios_are_taken_at_the_usual_side_or_the_largest_of_both():
+    ours = [cost(BASE, 0, 3.0), cost(BASE, 16, 1.0), cost(BASE, 32, 2.0), cost(BASE, 64, 9.0)]
+    theirs = [cost("SAM", 0, 5.0), cost("SAM", 16, 40.0), cost("SAM", 32, 100.0)]
+    (ratio,) = cost_ratios([REN_FACTS, SAM_FACTS], ours + theirs)
+    assert (ratio.method, ratio.per_side) == ("SAM", 32)
+    assert (ratio.seconds, ratio.seconds_with_encoder) == (50.0, 20.0)
+    assert (ratio.parameters, ratio.parameters_with_encoder) == (10.0, 4.0)
+    assert "50.0 times the seconds and 10.0 times the parameters" in ratio.sentence()
+    assert "20.0 and 4.0 times with the patch encoder" in ratio.sentence()
+    (ratio,) = cost_ratios([REN_FACTS, SAM_FACTS], ours[1:] + theirs[:2])
+    assert (ratio.per_side, ratio.seconds, ratio.seconds_with_encoder) == (16, 40.0, None)
+    assert "no figure" in ratio.sentence()
+    assert cost_ratios([SAM_FACTS], theirs) == []
+    assert cost_ratios([REN_FACTS, SAM_FACTS], ours + theirs[:1]) == []
+
+
+def record_of(path, settings=None, memory_mib=100.0):
+    return CostRecord(path, settings or {"size": (3, 4)}, memory_mib, "in batches", {})
+
+
+def test_a_record_is_on_disk_after_every_point(tmp_path):
+    path = tmp_path / "cost.json"
+    record = record_of(path)
+    record.add_method(SAM_FACTS)
+    record.add(cost("SAM", 2, 4.0))
+    first = json.loads(path.read_text())
+    assert [p["seconds"] for p in first["points"]] == [4.0]
+    assert path.with_suffix(".png").exists()
+    lost = CostPoint(method="SAM", per_side=4, status="out of memory", note="x")
+    skipped = CostPoint(method="SAM", per_side=8, status="skipped", note="y")
+    for point in (lost, skipped):
+        record.add(point)
+    record.add_flops(FlopCount(method="SAM", per_side=32, encoder_gflop=1.0, prompts_gflop=2.0))
+
+    again = record_of(path)
+    assert again.changed == []
+    assert again.known("SAM") == {2: cost("SAM", 2, 4.0), 4: lost}
+    assert again.known("other") == {}
+    assert (again.methods, again.flops) == (record.methods, record.flops)
+    before = path.stat().st_mtime_ns
+    again.add(lost)
+    assert path.stat().st_mtime_ns == before  # nothing new
+    assert record_of(path, memory_mib=90.0).known("SAM") == {2: cost("SAM", 2, 4.0)}
+
+
+def test_a_record_with_other_settings_does_not_count(tmp_path):
+    path = tmp_path / "cost.json"
+    record = record_of(path)
+    record.add_method(SAM_FACTS)
+    record.add(cost("SAM", 2, 4.0))
+    other = record_of(path, {"size": (3, 5)})
+    assert (other.changed, other.known("SAM"), other.methods) == (["size"], {}, {})
+    for text in ("{", "[]"):
+        path.write_text(text)
+        with pytest.raises(DataError, match="choose another --out"):
+            record_of(path)
 
 
 # --- pictures ------------------------------------------------------------------------------------
@@ -261,8 +446,19 @@ def test_the_plot_shows_lines_and_lost_points(tmp_path):
     base = CostPoint(method="fake", per_side=8, status="measured", seconds=1.0, peak_mib=10.0)
     lost = CostPoint(method="fake", per_side=32, status="out of memory")
     points = [base, dataclasses.replace(base, per_side=16, seconds=4.0), lost]
-    plot_costs(tmp_path / "with.png", [fake_method()], points)
-    plot_costs(tmp_path / "without.png", [fake_method()], points[:2])
-    with_lost, without = (cv2.imread(str(tmp_path / f"{n}.png")) for n in ("with", "without"))
-    assert with_lost.shape == without.shape
+    drawn = {"with": (points, "m"), "without": (points[:2], "m"), "mode": (points, "other mode")}
+    for name, (shown, mode) in drawn.items():
+        plot_costs(tmp_path / f"{name}.png", [fake_method()], shown, mode)
+    with_lost, without, mode = (cv2.imread(str(tmp_path / f"{n}.png")) for n in drawn)
+    assert with_lost.shape == without.shape == mode.shape
     assert (with_lost != without).any()
+    assert (with_lost != mode).any()
+
+
+def test_a_plot_can_be_drawn_before_there_is_a_figure(tmp_path):
+    encoder = CostPoint(method="fake", per_side=0, status="measured", seconds=1.0, peak_mib=0.0)
+    free = dataclasses.replace(encoder, per_side=8)  # as where memory cannot be read
+    lost = CostPoint(method="fake", per_side=8, status="out of memory")
+    for i, points in enumerate(([encoder], [encoder, free], [encoder, lost], [])):
+        plot_costs(tmp_path / f"{i}.png", [fake_method()], points, "m")
+        assert (tmp_path / f"{i}.png").stat().st_size > 1000
