@@ -138,7 +138,7 @@ def test_costs_follow_the_configuration(root, capsys):
     assert searched.split()[0] == "9"  # of 10; the last query is asked at frame 9
     assert encoded.split()[0] == "5"  # every second, to the end of the file of 64
     assert crops.split()[:3] == ["25", "(5", "per"]
-    assert "(144 tokens of 780 bytes per crop)" in cache
+    assert "(144 tokens of 996 bytes per crop)" in cache
     assert hours.split()[:3] == ["0.00", "h", "(0.5"]
 
     changes = ["tokens.frame_stride=1", "tokens.chunk_frames=4", "tokens.crop_factors=(3,)"]
@@ -148,8 +148,8 @@ def test_costs_follow_the_configuration(root, capsys):
     searched, encoded, crops, cache, hours = cost_rows(root, capsys, "--limit", "1", *flags, *speed)
     assert encoded.split()[0] == "10"
     assert crops.split()[0] == "90"
-    assert "(400 tokens of 1,548 bytes per crop)" in cache
-    assert cache.split()[0] == f"{90 * 400 * 1548 / 1e9:.2f}"
+    assert "(400 tokens of 1,764 bytes per crop)" in cache
+    assert cache.split()[0] == f"{90 * 400 * 1764 / 1e9:.2f}"
     assert hours.split()[:2] == ["10.00", "h"]
 
 
