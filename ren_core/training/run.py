@@ -98,7 +98,12 @@ def run_identity(job: TrainJob, encoder: PatchEncoder, batches: BatchSource) -> 
         },
         "sources": {kind: recipe.sources.get(kind, SourceUse()) for kind in sorted(job.sources)},
         "pictures": {
-            kind: digest([f"{entry.group}/{entry.image.name}" for entry in source.entries])
+            kind: digest(
+                [
+                    source.settings,
+                    *(f"{entry.group}/{entry.image.name}" for entry in source.entries),
+                ]
+            )
             for kind, source in sorted(job.sources.items())
         },
         "held_out_every": recipe.held_out_every,
