@@ -9,16 +9,27 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ren_core.errors import DataError
 from ren_core.stages import atomic_path, write_figures
+from vq2d.annotations import Annotations
 from vq2d.breakdown import FOUND, Group, Trace, breakdown, count_losses, lost_at, read_traces
-from vq2d.documents import Document, has_truth, load_document, valid_query_sets
-from vq2d.metrics import METRICS, QueryResult, compute, per_query
+from vq2d.documents import Document, has_truth, load_document, official_form, valid_query_sets
+from vq2d.metrics import (
+    METRICS,
+    PartialScores,
+    QueryResult,
+    compute,
+    per_query,
+    usable_rows,
+)
 from vq2d.submission import Problem, repair, validate
+from vq2d.types import QueryKey
+
+logger = logging.getLogger("evaluate_vq2d")
 
 OFFICIAL_NAMES = ("tAP", "tAP @ IoU=0.25", "stAP", "stAP @ IoU=0.25", "success", "recovery %")
 SHOWN_PROBLEMS = 20
@@ -49,13 +60,21 @@ def build_parser() -> argparse.ArgumentParser:
         "--repair", type=Path, help="write a mended submission here and go on with it"
     )
     parser.add_argument("--trace", type=Path, help="JSON of what each stage knew, by query key")
+    parser.add_argument(
+        "--version", help="version that the submission must carry (the annotation file's)"
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the command line asks; the exit code."""
     started = time.monotonic()
-    annotations, submission = load_document(args.annotations), load_document(args.predictions)
+    annotations, faults = official_form(load_document(args.annotations))
+    for fault in faults:
+        logger.warning("%s: %s", args.annotations, fault)
+    if args.version is not None:
+        annotations["version"] = args.version
+    submission = load_document(args.predictions)
     if args.repair is not None:
         submission = write_repaired(submission, annotations, args.repair)
     problems = validate(submission, annotations)
@@ -68,16 +87,67 @@ def run(args: argparse.Namespace) -> int:
     if is_valid and not args.validate_only:
         if has_truth(annotations):
             traces = {} if args.trace is None else read_traces(load_document(args.trace))
-            report |= score(submission, annotations, traces)
-        elif any(valid_query_sets(annotations)):
-            print(
-                "The annotation file has no response tracks, so the form was checked and no more."
-            )
+            report |= print_scores(per_query(submission, annotations), traces)
         else:
-            print("The annotation file has no valid query, so there is nothing to score.")
+            print_no_truth(annotations)
     if args.json is not None:
         write_figures(args.json, report | {"seconds": time.monotonic() - started})
     return 0 if is_valid else 1
+
+
+def evaluate_run(
+    predictions: Path,
+    annotations: Annotations,
+    asked: Collection[QueryKey],
+    *,
+    trace: Path | None,
+    figures: Path,
+) -> tuple[bool, PartialScores]:
+    """Validate the submission of a run and score the queries asked, as far as their truth goes.
+
+    Args:
+        predictions: The submission; all queries of the annotation file are in it.
+        annotations: The annotation file.
+        asked: The queries of the run.
+        trace: What each stage knew.
+        figures: Where figures, groups and rows are written; the same for the same submission.
+
+    Returns:
+        Whether the submission is valid, and the scores; none where no truth is known.
+    """
+    submission, document = load_document(predictions), annotations.document
+    problems = validate(submission, document)
+    report: dict[str, Any] = {
+        "predictions": predictions,
+        "annotations": annotations.path,
+        "problems": problems,
+    }
+    is_valid = print_problems(problems)
+    scores = PartialScores([], {})
+    if is_valid and has_truth(document):
+        scores = usable_rows(submission, document, asked)
+        rows, total = scores.rows, sum(1 for _ in valid_query_sets(document))
+        if len(rows) < total:
+            print(f"The figures are over {len(rows)} of {total} queries; {len(asked)} were asked.")
+        for key, reason in scores.left_out.items():
+            print(f"  left out of the figures: {key}: {reason}")
+        scored = {str(row.key) for row in rows}
+        traces = {} if trace is None else read_traces(load_document(trace))
+        report |= {"queries_scored": len(rows), "queries_in_file": total}
+        report["left_out"] = {str(key): reason for key, reason in scores.left_out.items()}
+        report |= print_scores(rows, {key: t for key, t in traces.items() if key in scored})
+    elif is_valid:
+        print_no_truth(document)
+    write_figures(figures, report)
+    return is_valid, scores
+
+
+def print_no_truth(annotations: Document) -> None:
+    """Say why there are no figures."""
+    if any(valid_query_sets(annotations)):
+        print("The annotation file has no response tracks, so the form was checked and no more.")
+    else:
+        print("The annotation file has no valid query, so there is nothing to score.")
 
 
 def write_repaired(submission: Document, annotations: Document, out: Path) -> Document:
@@ -104,11 +174,8 @@ def print_problems(problems: Sequence[Problem]) -> bool:
     return not errors
 
 
-def score(
-    submission: Document, annotations: Document, traces: Mapping[str, Trace]
-) -> dict[str, Any]:
+def print_scores(rows: Sequence[QueryResult], traces: Mapping[str, Trace]) -> dict[str, Any]:
     """Print the figures, the groups and the losses; return them for the report."""
-    rows = per_query(submission, annotations)
     figures, groups = compute(rows), breakdown(rows)
     for name, key in zip(OFFICIAL_NAMES, METRICS, strict=True):
         print(f"{name:<20s} | {figures[key]:>10.3f}")

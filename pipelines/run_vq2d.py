@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines import evaluate_vq2d
+from pipelines.evaluate_vq2d import evaluate_run
 from pipelines.vq2d_models import (
     SAMPLE,
     add_model_options,
@@ -18,10 +18,12 @@ from pipelines.vq2d_models import (
     run_command,
 )
 from ren_core.stages import write_json
-from vq2d.annotations import Annotations
+from vq2d.assembly import masking_weights
+from vq2d.documents import valid_query_sets
 from vq2d.oracle import write_oracle_submission
-from vq2d.report import draw_all, write_failures, write_submission, write_traces
-from vq2d.runner import Runner
+from vq2d.report import draw_all, write_failures, write_page, write_submission, write_traces
+from vq2d.runner import Runner, RunReport
+from vq2d.submission import build_submission
 
 DATA_PLACES = ("data/ego4d", "data/ego4d_data", "~/ego4d_data")
 
@@ -39,7 +41,12 @@ def build_parser() -> argparse.ArgumentParser:
         f"{', '.join(DATA_PLACES)}; else the embedded sample)",
     )
     parser.add_argument("--out", type=Path, help="folder of the results (runs/vq2d-...)")
-    parser.add_argument("--limit", type=int, help="answer the first N queries only")
+    parser.add_argument(
+        "--limit", type=_count, metavar="N", help="answer and score the first N queries only"
+    )
+    parser.add_argument(
+        "--version", help="version to write in the submission (the annotation file's)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="answer again what has an answer")
     parser.add_argument("--no-videos", action="store_true", help="draw summaries only")
     parser.add_argument(
@@ -51,6 +58,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _count(text: str) -> int:
+    """A whole number of at least 1."""
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {count}")
+    return count
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the stages; 0 done, 1 something failed, 2 usage."""
     args = build_parser().parse_args(argv)
@@ -58,53 +73,62 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace, command: str) -> int:
-    """Do what the command line asks; the exit code."""
+    """Do what the command line asks; the exit code.
+
+    It is 0 exactly if the submission is valid and ``failures.json`` is empty.
+    """
     started = time.perf_counter()
     root = find_data(args.data)
     annotations = annotations_of(root, args.split)
+    if args.version is not None:
+        annotations = annotations.with_version(args.version)
     for problem in annotations.problems:
         logger.warning("%s", problem)
+    build_submission(annotations.document, {})  # before any computing: can it be answered at all?
     name, localizer = chosen_localizer(args)
     out = args.out or Path("runs") / f"vq2d-{root.name}-{args.split}-{name}"
     write_json(
         out / "config.json", {"command": command, "preset": name, "config": localizer.config}
     )
 
-    runner = Runner(annotations, root, localizer, cache=args.cache)
+    weights = masking_weights(localizer)
+    runner = Runner(annotations, root, localizer, cache=args.cache, weights=weights)
     report = runner.run(limit=args.limit, overwrite=args.overwrite)
     submission = write_submission(annotations, report, out)
     traces = write_traces(report, out)
-    failures = write_failures(report, out)
-    page = draw_all(
-        annotations, report, out, root=root, preset=name, command=command, videos=not args.no_videos
+    write_failures(report, out)
+    is_valid, scores = evaluate_run(
+        submission, annotations, report.asked, trace=traces, figures=out / "figures.json"
     )
+    report.unscored = scores.left_out
 
-    evaluate_vq2d.main(
-        [
-            *scoring(submission, annotations, out / "figures.json"),
-            *(["--trace", str(traces)] if traces else []),
-        ]
-    )
+    drawn = {"videos": not args.no_videos, "overwrite": args.overwrite}
+    entries = draw_all(report, scores.rows, out, root=root, **drawn)
+    total = sum(1 for _ in valid_query_sets(annotations.document))
+    page = write_page(entries, scores.rows, out, queries=total, preset=name, command=command)
     if args.true_seeds:
         print("\nwith the true box at the found frame:")
         oracle = write_oracle_submission(annotations, report, localizer, root=root, out=out)
-        evaluate_vq2d.main(scoring(oracle, annotations, out / "figures-true-seeds.json"))
+        figures = out / "figures-true-seeds.json"
+        evaluate_run(oracle, annotations, report.asked, trace=None, figures=figures)
+    failures = write_failures(report, out)
+    print_end(report, time.perf_counter() - started)
+    print(f"submission  {submission}\npictures    {page}")
+    if report.troubles:
+        print(f"failures    {failures}")
+    return 0 if is_valid and not report.troubles else 1
+
+
+def print_end(report: RunReport, seconds: float) -> None:
+    """One line on what was done, and one on each kind of trouble."""
     print(
         f"\n{len(report.tasks)} queries answered, {len(report.failures)} failed; "
-        f"{report.images_encoded} images encoded; {time.perf_counter() - started:.0f} s "
+        f"{report.images_encoded} images encoded; {seconds:.0f} s "
         f"(tokens {report.seconds['tokens']:.0f}, queries {report.seconds['queries']:.0f})"
         f"{peak_memory()}"
     )
-    print(f"submission  {submission}\npictures    {page}")
-    if report.failures:
-        print(f"failures    {failures}")
-    return 1 if report.failures else 0
-
-
-def scoring(predictions: Path, annotations: Annotations, figures: Path) -> list[str]:
-    """The arguments of the evaluation."""
-    files = {"--predictions": predictions, "--annotations": annotations.path, "--json": figures}
-    return [str(part) for pair in files.items() for part in pair]
+    for kind, reasons in report.troubles.items():
+        print(f"{len(reasons)} {kind}")
 
 
 def peak_memory() -> str:

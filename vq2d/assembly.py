@@ -7,11 +7,15 @@ from pathlib import Path
 
 import torch
 
+from ren_core import weights
 from ren_core.model import REN
+from ren_core.stages import file_fingerprint
 from vq2d.localizer import Localizer
 from vq2d.masking.region import RegionSegmenter, pooled_appearance
 from vq2d.masking.region_tracker import RegionTracker
 from vq2d.masking.saliency import Saliency
+from vq2d.masking.sam2 import Sam2Model, Sam2Segmenter, Sam2Tracker
+from vq2d.masking.sam2_model import find_checkpoint
 from vq2d.matching import Matcher
 from vq2d.presets import VQ2DConfig
 
@@ -59,9 +63,20 @@ def build_localizer(
         regions = RegionSegmenter(ren, Saliency(), config.region)
         return Localizer(matcher, regions, RegionTracker(regions, config.region_tracker), config)
 
-    # imported here: sam2 is an extra that the embedded preset does without
-    from vq2d.masking.sam2 import Sam2Model, Sam2Segmenter, Sam2Tracker
-
     model = Sam2Model.from_checkpoint(config.sam2, sam2_checkpoint, device=device, dtype=dtype)
     segmenter = Sam2Segmenter(model, partial(pooled_appearance, ren))
     return Localizer(matcher, segmenter, Sam2Tracker(model), config)
+
+
+def masking_weights(localizer: Localizer, sam2_checkpoint: Path | None = None) -> list[str]:
+    """Fingerprints of the weights of segmenter and tracker; none for those without a file.
+
+    Args:
+        localizer: What ``build_localizer`` gave.
+        sam2_checkpoint: The same as there.
+    """
+    if isinstance(localizer.segmenter, RegionSegmenter):
+        return [file_fingerprint(weights.path("u2netp"))]
+    if isinstance(localizer.segmenter, Sam2Segmenter):
+        return [file_fingerprint(find_checkpoint(localizer.config.sam2, sam2_checkpoint))]
+    return []

@@ -58,7 +58,12 @@ def official_form(document: Document) -> tuple[dict[str, Any], list[str]]:
 
     Returns:
         A new document that shares what was in order, and one sentence per fault.
+
+    Raises:
+        DataError: If there is no list of videos.
     """
+    if not isinstance(document.get("videos"), list):
+        raise DataError('the annotation file has no list "videos"; expected a file as vq_val.json')
     problems: list[str] = []
     videos = []
     for v, raw_video in enumerate(document["videos"]):

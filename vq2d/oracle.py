@@ -9,12 +9,13 @@ from tqdm import tqdm
 
 from ren_core.stages import write_json
 from vq2d.annotations import Annotations
-from vq2d.localizer import Localizer
+from vq2d.localizer import Localization, Localizer
 from vq2d.report import frame_truth, in_original
 from vq2d.results import load_localization
-from vq2d.runner import RunReport
+from vq2d.runner import RunReport, Task, log_failure, reason_of
 from vq2d.submission import build_submission
 from vq2d.track import track_candidate
+from vq2d.types import ResponseTrack
 from vq2d.video import open_clip
 
 
@@ -25,30 +26,39 @@ def write_oracle_submission(
 
     A query whose candidate lies outside the true track keeps its answer, so the difference to
     ``submission.json`` is what segmentation loses, and the rest to 1 is search and tracking.
+    One that cannot be tracked keeps its answer too, and ``report.unseeded`` has the reason.
     """
     tracks = {}
     for task in tqdm(report.tasks, desc="true seeds", unit="query", disable=None):
         found = load_localization(task.path)
-        truth = frame_truth(task.query, task.size_hw)
         if found.track is None:
             continue
-        track, seed = found.track, found.seed
-        inside = (
-            truth is not None
-            and seed is not None
-            and truth.start_frame <= seed.frame_idx < truth.end_frame
-        )
-        if inside and truth is not None and seed is not None:
-            box = truth.boxes_xyxy[seed.frame_idx - truth.start_frame]
-            frames = open_clip(root, task.clip)
-            track = track_candidate(
-                replace(seed, box_xyxy=box),
-                frames,
-                localizer.tracker,
-                task.query.search_end(len(frames)),
-                localizer.config.track,
-            )
+        track = found.track
+        try:
+            track = _from_true_box(task, found, localizer, root) or track
+        except Exception as err:  # noqa: BLE001 - one bad query never ends a run
+            log_failure(f"true seed of {task.query.key}", err)
+            report.unseeded[task.query.key] = reason_of(err)
         tracks[task.query.key] = in_original(track, task)
     path = out / "submission-true-seeds.json"
     write_json(path, build_submission(annotations.document, tracks))
     return path
+
+
+def _from_true_box(
+    task: Task, found: Localization, localizer: Localizer, root: Path
+) -> ResponseTrack | None:
+    """The track from the true box of the frame that was found; None if that has none."""
+    truth, seed = frame_truth(task.query, task.size_hw), found.seed
+    if truth is None or seed is None:
+        return None
+    if not truth.start_frame <= seed.frame_idx < truth.end_frame:
+        return None
+    box = truth.boxes_xyxy[seed.frame_idx - truth.start_frame]
+    return track_candidate(
+        replace(seed, box_xyxy=box),
+        open_clip(root, task.clip),
+        localizer.tracker,
+        task.search_end,
+        localizer.config.track,
+    )

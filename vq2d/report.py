@@ -6,25 +6,24 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ren_core.stages import write_json
+from ren_core.stages import remove_leftovers, write_json
 from vq2d.annotations import Annotations
-from vq2d.documents import has_truth
 from vq2d.localizer import Localization
-from vq2d.metrics import QueryResult, compute, per_query
+from vq2d.metrics import QueryResult, compute
+from vq2d.pictures import POSTER, SUMMARY, VIDEO, PictureSet, identity_of
 from vq2d.query_picture import QueryPicture
 from vq2d.report_page import ReportEntry, Status, write_index
 from vq2d.results import load_localization, trace
-from vq2d.runner import RunReport, Task
+from vq2d.runner import RunReport, Task, log_failure, reason_of
 from vq2d.submission import build_submission
-from vq2d.summary_plot import draw_summary
 from vq2d.types import FrameSource, QueryKey, ResponseTrack, VisualQuery
 from vq2d.video import open_clip
-from vq2d.visualize import draw_poster, draw_video
 
 
 def write_submission(annotations: Annotations, report: RunReport, out: Path) -> Path:
@@ -54,52 +53,90 @@ def write_traces(report: RunReport, out: Path) -> Path | None:
 
 
 def write_failures(report: RunReport, out: Path) -> Path:
-    """``failures.json``: the reason for each query without an answer."""
+    """``failures.json``: by kind of trouble the reason for each query; an empty object if none."""
     path = out / "failures.json"
-    write_json(path, {str(key): reason for key, reason in sorted(report.failures.items(), key=str)})
+    troubles = {
+        kind: {str(key): reasons[key] for key in sorted(reasons, key=str)}
+        for kind, reasons in report.troubles.items()
+    }
+    write_json(path, troubles)
     return path
 
 
 def draw_all(
-    annotations: Annotations,
     report: RunReport,
+    rows: Sequence[QueryResult],
     out: Path,
     *,
     root: Path,
-    preset: str,
-    command: str,
     videos: bool = True,
-) -> Path:
-    """Draw every answered query and the page that shows them.
+    overwrite: bool = False,
+) -> list[ReportEntry]:
+    """Draw every answered query, unless that is done; what cannot be drawn is in the report.
 
     Args:
-        annotations: The questions.
-        report: What was answered.
+        report: What was answered; ``undrawn`` is filled.
+        rows: The scores of those queries whose truth is known.
         out: Folder of the run; pictures go to ``media`` in it.
         root: Folder of the data.
-        preset: Shown on the page.
-        command: Shown on the page.
         videos: Also write a video per query.
+        overwrite: Draw again what is there.
 
     Returns:
-        The path of ``index.html``.
+        What the page shows of each query asked, answered ones first.
     """
-    scored = _scores(annotations, out)
+    scored = {row.key: row for row in rows}
+    remove_leftovers(out)
     entries = []
     for task in tqdm(report.tasks, desc="pictures", unit="query", disable=None):
-        frames = open_clip(root, task.clip)
-        row = scored.get(task.query.key)
-        entries.append(_draw(task, frames, row, out / "media", videos=videos))
+        key = task.query.key
+        row = scored.get(key)
+        title = task.query.object_title or str(key)
+        metrics = {} if row is None else {"stIoU": row.st_iou, "tIoU": row.t_iou}
+        pictures = PictureSet(
+            out / "media" / quote(str(key), safe=""), identity_of(task, metrics, title)
+        )
+        if overwrite:
+            pictures.forget()
+        endings = (SUMMARY, POSTER, VIDEO) if videos else (SUMMARY,)
+        try:
+            pictures.draw(endings, lambda: _view(task, root, metrics, title))  # noqa: B023
+        except Exception as err:  # noqa: BLE001 - one bad picture never ends a run
+            log_failure(f"pictures of {key}", err)
+            report.undrawn[key] = reason_of(err)
+        entries.append(_entry(task, row, pictures, videos=videos, reason=_reason(report, key)))
     entries += [
         ReportEntry(title=str(key), status="missed", summary=None, reason=reason)
         for key, reason in report.failures.items()
     ]
+    return entries
+
+
+def write_page(
+    entries: Sequence[ReportEntry],
+    rows: Sequence[QueryResult],
+    out: Path,
+    *,
+    queries: int,
+    preset: str,
+    command: str,
+) -> Path:
+    """``index.html``: the figures and every query of the run.
+
+    Args:
+        entries: What ``draw_all`` gave.
+        rows: The queries that the figures are made of.
+        out: Folder of the run.
+        queries: Valid queries of the annotation file.
+        preset: Name of the configuration.
+        command: The command line that made the run.
+    """
     page = out / "index.html"
     write_index(
         entries,
         page,
         title="Visual queries: where was it last seen?",
-        figures=_figures(list(scored.values())),
+        figures=_figures(rows, queries),
         preset=preset,
         command=command,
     )
@@ -135,31 +172,39 @@ def picture_of(
     )
 
 
-def _draw(
-    task: Task, frames: FrameSource, row: QueryResult | None, media: Path, *, videos: bool
+def _view(task: Task, root: Path, metrics: Mapping[str, float], title: str) -> QueryPicture:
+    """What is drawn about a task, with its clip open."""
+    frames, found = open_clip(root, task.clip), load_localization(task.path)
+    return picture_of(task.query, frames, found, metrics=metrics, title=title)
+
+
+def _entry(
+    task: Task, row: QueryResult | None, pictures: PictureSet, *, videos: bool, reason: str
 ) -> ReportEntry:
     found = load_localization(task.path)
-    key = str(task.query.key)
-    title = task.query.object_title or key
-    metrics = {} if row is None else {"stIoU": row.st_iou, "tIoU": row.t_iou}
-    view = picture_of(task.query, frames, found, metrics=metrics, title=title)
-    summary, poster, video = (media / f"{key}{end}" for end in (".png", ".jpg", ".mp4"))
-    draw_summary(view, summary)
-    if videos:
-        draw_poster(view, poster)
-        draw_video(view, video)
     status: Status = "unknown"
     if row is not None:
         status = "found" if row.success else "missed"
     return ReportEntry(
-        title=title,
+        title=task.query.object_title or str(task.query.key),
         status=status,
-        summary=summary,
-        video=video if videos else None,
-        poster=poster if videos else None,
+        summary=pictures.path(SUMMARY),
+        video=pictures.path(VIDEO) if videos else None,
+        poster=pictures.path(POSTER) if videos else None,
         score=None if found.track is None else found.track.score,
         st_iou=None if row is None else row.st_iou,
+        reason=reason,
     )
+
+
+def _reason(report: RunReport, key: QueryKey) -> str:
+    """What is wrong with an answered query, in one line; empty if nothing is."""
+    parts = {
+        "answered in part": report.in_part.get(key),
+        "left out of the figures": report.unscored.get(key),
+        "could not be drawn": report.undrawn.get(key),
+    }
+    return "; ".join(f"{what}: {why}" for what, why in parts.items() if why is not None)
 
 
 MOST_STRIDE = 8  # longer gaps in a similarity curve were not searched
@@ -177,17 +222,11 @@ def _per_frame(found: Localization, num_frames: int) -> NDArray[np.float32]:
     return similarity
 
 
-def _scores(annotations: Annotations, out: Path) -> dict[QueryKey, QueryResult]:
-    if not has_truth(annotations.document):
-        return {}
-    rows = per_query(out / "submission.json", annotations.document)
-    return {row.key: row for row in rows}
-
-
-def _figures(rows: Sequence[QueryResult]) -> dict[str, str]:
+def _figures(rows: Sequence[QueryResult], queries: int) -> dict[str, str]:
     if not rows:
         return {}
-    return {k: "-" if math.isnan(v) else f"{v:.3f}" for k, v in compute(rows).items()}
+    figures = {k: "-" if math.isnan(v) else f"{v:.3f}" for k, v in compute(rows).items()}
+    return figures | ({} if len(rows) == queries else {"queries": f"{len(rows)} of {queries}"})
 
 
 def in_original(track: ResponseTrack, task: Task) -> ResponseTrack:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from ren_core.stages import atomic_path
+from ren_core.stages import write_text
 from vq2d.report_look import CSS, SCRIPT
 
 Status = Literal["found", "missed", "unknown"]
@@ -37,7 +37,7 @@ class ReportEntry:
         poster: A picture that stands for the video until it is played.
         score: Confidence of the answer; None without one.
         st_iou: Overlap of answer and truth; None without a truth.
-        reason: Why the query was missed, one line; empty if it was not.
+        reason: What went wrong with the query, one line; empty if nothing did.
     """
 
     title: str
@@ -89,8 +89,7 @@ def write_index(
 </body>
 </html>
 """
-    with atomic_path(path) as tmp:
-        tmp.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _facts(preset: str, command: str) -> str:

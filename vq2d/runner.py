@@ -1,13 +1,19 @@
-"""The main job over an annotation file: tokens, then queries, each finished piece kept on disk."""
+"""The main job over an annotation file: clip by clip, each finished piece kept on disk.
+
+Of a clip only its tasks stay in memory, so memory and open files do not grow with the number of
+clips. Whatever goes wrong with one clip or query is recorded with its key and the others go on.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from tqdm import tqdm
@@ -15,6 +21,7 @@ from tqdm import tqdm
 from ren_core.errors import DataError
 from ren_core.stages import open_stage
 from vq2d.annotations import Annotations, Clip
+from vq2d.documents import valid_query_sets
 from vq2d.localizer import Localizer, question_of
 from vq2d.results import save_localization
 from vq2d.tokens import TokenChunk, clip_tokens, open_tokens
@@ -23,7 +30,7 @@ from vq2d.video import VideoFrames, open_clip
 
 logger = logging.getLogger(__name__)
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2  # 1 did not know the weights of segmenter and tracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +41,73 @@ class Task:
         query: The question.
         clip: Where it is asked.
         size_hw: Height and width of the clip's file, pixels.
-        path: Where the answer is kept.
+        num_frames: Frames of the clip's file, at the annotation rate.
+        path: Where the answer is kept, in a folder named after the clip's content.
     """
 
     query: VisualQuery
     clip: Clip
     size_hw: tuple[int, int]
+    num_frames: int
     path: Path
+
+    @property
+    def search_end(self) -> int:
+        """One past the last frame that is searched."""
+        return self.query.search_end(self.num_frames)
 
 
 @dataclass(slots=True)
 class RunReport:
-    """What a run did.
+    """What a run did, and per query what went wrong.
 
     Attributes:
-        tasks: Queries that have an answer on disk.
-        failures: Reason per query without one.
+        asked: The queries of this run, in file order.
+        tasks: Those that have an answer on disk.
+        failures: Reason per query without an answer; its prediction is empty.
+        in_part: Reason per query whose clip ends before its window does; it is answered from
+            the frames that are there.
+        unscored: Reason per answered or empty query that the figures leave out.
+        undrawn: Reason per query whose pictures are not all there.
+        unseeded: Reason per query that could not be tracked from its true box.
         images_encoded: Encoder passes of this run.
         seconds: Per stage.
     """
 
+    asked: tuple[QueryKey, ...] = ()
     tasks: list[Task] = field(default_factory=list)
     failures: dict[QueryKey, str] = field(default_factory=dict)
+    in_part: dict[QueryKey, str] = field(default_factory=dict)
+    unscored: dict[QueryKey, str] = field(default_factory=dict)
+    undrawn: dict[QueryKey, str] = field(default_factory=dict)
+    unseeded: dict[QueryKey, str] = field(default_factory=dict)
     images_encoded: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: {"tokens": 0.0, "queries": 0.0})
+
+    @property
+    def troubles(self) -> dict[str, dict[QueryKey, str]]:
+        """All that went wrong, by kind, kinds without an entry left out; empty if all went well."""
+        kinds = {
+            "not answered": self.failures,
+            "answered in part": self.in_part,
+            "left out of the figures": self.unscored,
+            "not drawn": self.undrawn,
+            "not tracked from the true box": self.unseeded,
+        }
+        return {kind: reasons for kind, reasons in kinds.items() if reasons}
 
 
 class Runner:
     """Runs the stages over the clips of one annotation file."""
 
     def __init__(
-        self, annotations: Annotations, root: Path, localizer: Localizer, *, cache: Path
+        self,
+        annotations: Annotations,
+        root: Path,
+        localizer: Localizer,
+        *,
+        cache: Path,
+        weights: Sequence[str] = (),
     ) -> None:
         """Prepare the stage directories.
 
@@ -73,6 +116,7 @@ class Runner:
             root: Folder of the data, in the ego4d CLI's layout.
             localizer: The loaded models.
             cache: Folder of the stage directories; may be shared by runs and presets.
+            weights: Fingerprints of the weights of segmenter and tracker.
         """
         self.root = root
         self.annotations = annotations
@@ -80,7 +124,11 @@ class Runner:
         config = localizer.config
         self.tokens_dir = open_tokens(cache, localizer.matcher, config.tokens)
         self.answers_dir = open_stage(
-            cache, "answers", config, upstream=[self.tokens_dir.name], version=STAGE_VERSION
+            cache,
+            "answers",
+            config,
+            upstream=[self.tokens_dir.name, *weights],
+            version=STAGE_VERSION,
         )
 
     def run(self, *, limit: int | None = None, overwrite: bool = False) -> RunReport:
@@ -90,50 +138,66 @@ class Runner:
             limit: None: all of them.
             overwrite: Answer them again (tokens are kept: they are the same).
         """
-        report = RunReport()
-        work = list(self._open_clips(report, limit, overwrite))
+        keys = [query.key for query in valid_query_sets(self.annotations.document)]
+        report = RunReport(asked=tuple(keys[:limit]))
+        damaged = self.annotations.damaged
+        report.failures = {key: damaged[key] for key in report.asked if key in damaged}
         encoded = self.localizer.matcher.images_encoded
-        todo = [(c, f, [t for t in tasks if not t.path.exists()]) for c, f, tasks in work]
-        todo = [(clip, frames, tasks) for clip, frames, tasks in todo if tasks]
-        count = sum(len(tasks) for _, _, tasks in todo)
-        logger.info(
-            "queries: %d of %d to answer in %s",
-            count,
-            sum(len(tasks) for _, _, tasks in work),
-            self.answers_dir,
-        )
+        clips = list(self._survey(report, overwrite))
+        todo = [[task for task in tasks if not task.path.exists()] for tasks in clips]
+        todo = [tasks for tasks in todo if tasks]
+        count = sum(len(tasks) for tasks in todo)
+        known = sum(len(tasks) for tasks in clips)
+        logger.info("queries: %d of %d to answer in %s", count, known, self.answers_dir)
 
-        started = time.perf_counter()
-        ready = self._all_tokens(todo, report)
-        report.seconds["tokens"] = time.perf_counter() - started
-        started = time.perf_counter()
-        self._all_answers(ready, report, count)
-        report.seconds["queries"] = time.perf_counter() - started
+        frames = sum(max(task.search_end for task in tasks) for tasks in todo)
+        with (
+            tqdm(total=frames, desc="tokens", unit="frame", disable=None) as frame_bar,
+            tqdm(total=count, desc="queries", unit="query", disable=None) as query_bar,
+        ):
+            for tasks in todo:
+                self._answer_clip(tasks, report, frame_bar, query_bar)
         report.images_encoded = self.localizer.matcher.images_encoded - encoded
-        report.tasks = [t for _, _, tasks in work for t in tasks if t.path.exists()]
+        report.tasks = [task for tasks in clips for task in tasks if task.path.exists()]
+        report.in_part = {
+            task.query.key: _short(task)
+            for task in report.tasks
+            if task.num_frames < task.query.query_frame
+        }
         return report
 
-    def _open_clips(
-        self, report: RunReport, limit: int | None, overwrite: bool
-    ) -> Iterator[tuple[Clip, VideoFrames, list[Task]]]:
-        left = limit if limit is not None else sum(len(c.queries) for c in self.annotations.clips)
-        for clip in self.annotations.clips:
-            queries = clip.queries[:left]
-            left -= len(queries)
-            if not queries:
-                continue
+    def _survey(self, report: RunReport, overwrite: bool) -> Iterator[list[Task]]:
+        """The tasks of each clip that opens, which is closed again."""
+        asked = set(report.asked)
+        wanted = [
+            (clip, [query for query in clip.queries if query.key in asked])
+            for clip in self.annotations.clips
+        ]
+        wanted = [(clip, queries) for clip, queries in wanted if queries]
+        for clip, queries in tqdm(wanted, desc="clips", unit="clip", disable=None):
             try:
-                frames = open_clip(self.root, clip)
-                if len(frames) == 0:
-                    raise DataError(f"clip {clip.clip_uid} has no frames; fetch it again")
-            except DataError as err:
-                report.failures.update({q.key: str(err) for q in queries})
+                tasks = self._tasks(clip, queries)
+            except Exception as err:  # noqa: BLE001 - one bad clip never ends a run
+                log_failure(f"clip {clip.clip_uid}", err)
+                report.failures.update({q.key: reason_of(err) for q in queries})
                 continue
-            tasks = [Task(q, clip, frames.size_hw, self._answer_path(frames, q)) for q in queries]
             if overwrite:
                 for task in tasks:
                     task.path.unlink(missing_ok=True)
-            yield clip, frames, tasks
+            yield tasks
+
+    def _tasks(self, clip: Clip, queries: Sequence[VisualQuery]) -> list[Task]:
+        frames = self._open(clip)
+        return [
+            Task(query, clip, frames.size_hw, len(frames), self._answer_path(frames, query))
+            for query in queries
+        ]
+
+    def _open(self, clip: Clip) -> VideoFrames:
+        frames = open_clip(self.root, clip)
+        if len(frames) == 0:
+            raise DataError(f"clip {clip.clip_uid} has no frames; fetch it again")
+        return frames
 
     def _answer_path(self, frames: VideoFrames, query: VisualQuery) -> Path:
         """A file named after what is asked, so that an edited annotation is answered anew."""
@@ -146,47 +210,69 @@ class Runner:
         name = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
         return self.answers_dir / frames.fingerprint / f"{name}.json"
 
-    def _all_tokens(
-        self, todo: list[tuple[Clip, VideoFrames, list[Task]]], report: RunReport
-    ) -> list[tuple[VideoFrames, list[Task], list[TokenChunk]]]:
-        ready = []
-        ends = [max(t.query.search_end(len(frames)) for t in tasks) for _, frames, tasks in todo]
-        with tqdm(total=sum(ends), desc="tokens", unit="frame", disable=None) as bar:
-            for (_, frames, tasks), end in zip(todo, ends, strict=True):
-                try:
-                    chunks = clip_tokens(
-                        frames,
-                        self.localizer.matcher,
-                        self.localizer.config.tokens,
-                        directory=self.tokens_dir / frames.fingerprint,
-                        num_frames=end,
-                        on_frames=bar.update,
-                    )
-                except Exception as err:  # one bad clip never ends a run
-                    logger.warning("%s: %s", frames.path, err, exc_info=True)
-                    report.failures.update({t.query.key: _reason(err) for t in tasks})
-                    continue
-                ready.append((frames, tasks, chunks))
-        return ready
-
-    def _all_answers(
+    def _answer_clip(
         self,
-        ready: list[tuple[VideoFrames, list[Task], list[TokenChunk]]],
+        tasks: Sequence[Task],
         report: RunReport,
-        count: int,
+        frame_bar: tqdm[NoReturn],
+        query_bar: tqdm[NoReturn],
     ) -> None:
-        with tqdm(total=count, desc="queries", unit="query", disable=None) as bar:
-            for frames, tasks, chunks in ready:
-                for task in tasks:
-                    try:
-                        question = question_of(task.query, frames)
-                        found = self.localizer.localize(question, frames, chunks)
-                        save_localization(task.path, found)
-                    except Exception as err:  # one bad query never ends a run
-                        logger.warning("query %s: %s", task.query.key, err, exc_info=True)
-                        report.failures[task.query.key] = _reason(err)
-                    bar.update()
+        """Tokens of one clip, then its queries; afterwards nothing of it is held."""
+        try:
+            with _timed(report.seconds, "tokens"):
+                frames = self._open(tasks[0].clip)
+                chunks = clip_tokens(
+                    frames,
+                    self.localizer.matcher,
+                    self.localizer.config.tokens,
+                    directory=self.tokens_dir / frames.fingerprint,
+                    num_frames=max(task.search_end for task in tasks),
+                    on_frames=frame_bar.update,
+                )
+        except Exception as err:  # noqa: BLE001 - one bad clip never ends a run
+            log_failure(f"clip {tasks[0].clip.clip_uid}", err)
+            report.failures.update({task.query.key: reason_of(err) for task in tasks})
+            query_bar.update(len(tasks))
+            return
+        with _timed(report.seconds, "queries"):
+            for task in tasks:
+                self._answer(task, frames, chunks, report)
+                query_bar.update()
+
+    def _answer(
+        self, task: Task, frames: VideoFrames, chunks: list[TokenChunk], report: RunReport
+    ) -> None:
+        try:
+            found = self.localizer.localize(question_of(task.query, frames), frames, chunks)
+            save_localization(task.path, found)
+        except Exception as err:  # noqa: BLE001 - one bad query never ends a run
+            log_failure(f"query {task.query.key}", err)
+            report.failures[task.query.key] = reason_of(err)
 
 
-def _reason(err: Exception) -> str:
+def reason_of(err: Exception) -> str:
+    """One line for a person; errors that we did not write ourselves carry their type."""
     return str(err) if isinstance(err, DataError) else f"{type(err).__name__}: {err}"
+
+
+def log_failure(what: str, err: Exception) -> None:
+    """Say what failed; with its traceback, unless it is an error that a person can mend."""
+    logger.warning("%s: %s", what, err, exc_info=not isinstance(err, DataError))
+
+
+def _short(task: Task) -> str:
+    asked = task.query.query_frame
+    return (
+        f"the file of clip {task.clip.clip_uid} ends after {task.num_frames} of the {asked} frames "
+        "before the query, which was answered from those; fetch the clip again"
+    )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time spent inside to a stage, also if it fails."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] += time.perf_counter() - started

@@ -24,7 +24,7 @@ from vq2d.crops import frame_crops
 from vq2d.matching import Matcher, MatchingConfig
 from vq2d.types import FrameSource
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2  # 1 had patch tokens in the wrong memory order
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -95,6 +95,24 @@ class TestCommand:
         assert lines["object size       20 % and more"][0] == "2"
         assert lines["object size       under 10 % of frame"] == ["0", *"------"]
 
+    def test_faults_of_the_annotation_file_are_named_and_read_around(
+        self, call, annotations, caplog, capsys
+    ):
+        clip = annotations["videos"][0]["clips"][0]
+        del clip["annotations"][0]["query_sets"]["1"]["is_valid"]
+        annotations["videos"].append({"video_uid": "w", "clips": None})
+        assert call() == 1
+        assert "1 entries, expected 2" in capsys.readouterr().out
+        assert 'v1: "clips" is None, expected a list' in caplog.text
+        annotations["videos"].pop()
+        assert call() == 0
+
+    def test_another_version_can_be_expected(self, call, submission, capsys):
+        submission["version"] = "1.0.5"
+        assert call() == 1
+        assert "found '1.0.5', expected '1'" in capsys.readouterr().out
+        assert call("--version", "1.0.5") == 0
+
     @pytest.mark.data
     @pytest.mark.skipif(not CONFORMANCE.is_dir(), reason="conformance data is absent")
     def test_prints_what_the_official_script_prints(self, capsys):

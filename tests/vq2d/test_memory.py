@@ -1,4 +1,4 @@
-"""Resident memory of the main job against the length of a clip, each in a process of its own."""
+"""Resident memory of the main job against length and number of clips, each in its own process."""
 
 from __future__ import annotations
 
@@ -47,7 +47,26 @@ def peak_mib(folder: Path) -> int:
     return int(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
 
 
+def many_clips(folder: Path, count: int) -> Path:
+    """Clips of one scene and one query each, their files equal but for the shade."""
+    clips = [clip_json(f"clip{n}", {"1": query_set(RED, 4, 28, (15, 21))}) for n in range(count)]
+    write_annotations(folder, clips)
+    (folder / "v2/clips").mkdir()
+    size = (96 * SCALE, 64 * SCALE)
+    for n in range(count):
+        scene = (frame(i, 60 + 2 * n) for i in range(PERIOD))
+        shown = (cv2.resize(image, size, interpolation=cv2.INTER_NEAREST) for image in scene)
+        write_video(folder / f"v2/clips/clip{n}.mp4", shown)
+    return folder
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 def test_a_clip_ten_times_as_long_needs_no_more_memory(tmp_path):
     short, long = (peak_mib(clip_of(tmp_path / str(n), n)) for n in (2, 20))
     assert long < short + 48  # 540 more frames are 237 MiB, their tokens 6 MiB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_ten_times_as_many_clips_need_no_more_memory(tmp_path):
+    few, many = (peak_mib(many_clips(tmp_path / str(n), n)) for n in (2, 20))
+    assert many < few + 48  # the frames of 18 more clips are 237 MiB
