@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ren_core.encoders.base import PatchEncoder
-from ren_core.training.sam2_masks import fit_feature_sizes
+from ren_core.training.sam2_masks import image_predictor
 
 GIGA = 1e9
 FLOP_SIDE = 32  # prompts per side for which operations are given
@@ -88,10 +88,7 @@ def sam2_flops(name: str, network: nn.Module, picture: NDArray[np.uint8], side: 
         picture: (H, W, 3).
         side: Prompts per side; how many pass through together does not change the count.
     """
-    from sam2.sam2_image_predictor import SAM2ImagePredictor
-
-    predictor: Any = SAM2ImagePredictor(without_data(network))
-    fit_feature_sizes(predictor)
+    predictor = image_predictor(without_data(network))
     encoder = gflop(lambda: predictor.set_image(picture))
     points = torch.zeros(side**2, 1, 2, device="meta")
     labels = torch.ones(side**2, 1, dtype=torch.int, device="meta")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
 
 import torch
 
@@ -48,3 +51,28 @@ def check_device(name: str | None) -> None:
         raise ConfigError(
             f"--device {name} cannot be used on this machine; it has {', '.join(usable)}"
         ) from err
+
+
+def add_fields(parser: argparse.ArgumentParser, kind: type, meanings: Mapping[str, str]) -> None:
+    """An option for every field of a configuration, of its default's type.
+
+    What stands where none is typed is for the dataclass to say.
+
+    Args:
+        parser: Gets the options.
+        kind: A dataclass whose fields have plain defaults.
+        meanings: What the help says of each field.
+    """
+    for field in fields(kind):
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=type(field.default),
+            default=argparse.SUPPRESS,
+            help=f"{meanings[field.name]} (default: {field.default})",
+        )
+
+
+def typed_fields(args: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """The fields of a configuration that were typed: options without a default of their own."""
+    typed = vars(args)
+    return {field.name: typed[field.name] for field in fields(kind) if field.name in typed}

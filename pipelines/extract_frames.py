@@ -14,14 +14,14 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 from tqdm import tqdm
 
-from pipelines.command import exit_code
+from pipelines.command import add_fields, exit_code, typed_fields
 from ren_core.errors import ConfigError, DataError
 from ren_core.stages import atomic_path, open_stage, write_json
 from vq2d.annotations import FILE_NAMES, Clip, annotation_path, load_annotations
@@ -76,20 +76,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, metavar="N", help="the first N clips by name only")
     parser.add_argument("--overwrite", action="store_true", help="extract all clips again")
     units = {"take_every": "annotation frames, 5 per second", "short_side": "px", "long_side": "px"}
-    for field in fields(FrameConfig):
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=int,
-            default=argparse.SUPPRESS,
-            help=f"{units[field.name]} (default: {field.default})",
-        )
+    add_fields(parser, FrameConfig, units)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Extract what is not there yet; 1 if a clip could not be read."""
-    typed = vars(args)
-    config = FrameConfig(**{f.name: typed[f.name] for f in fields(FrameConfig) if f.name in typed})
+    config = FrameConfig(**typed_fields(args, FrameConfig))
     annotations = load_annotations(annotation_path(args.data, args.split))
     clips = {clip_name(clip): clip for clip in annotations.clips}
     chosen = sorted(clips)[: args.limit]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from pipelines.command import exit_code
+from pipelines.command import add_fields, exit_code, typed_fields
 from ren_core.errors import DataError
 from ren_core.stages import file_fingerprint
 from ren_core.training.rle_store import extract_regions
@@ -33,9 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     """Extract what is not stored yet."""
-    typed = vars(args)
-    given = {f.name: typed[f.name] for f in fields(Sam2MaskConfig) if f.name in typed}
-    config = Sam2MaskConfig(**given)
+    config = Sam2MaskConfig(**typed_fields(args, Sam2MaskConfig))
     pictures = list_image_tree(args.images)[:: args.take_every][: args.limit]
     if not pictures:
         raise DataError(f"no pictures in {args.images}; expected .jpg, .jpeg or .png files")
@@ -74,14 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, help="number of pictures (default: all)")
     parser.add_argument("--take-every", type=int, default=1, help="use every n-th picture only")
     parser.add_argument("--shard-size", type=int, default=500, help="pictures per shard")
-    for field in fields(Sam2MaskConfig):
-        kind = type(field.default)
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=kind,
-            default=argparse.SUPPRESS,
-            help=f"of the generator (default: {field.default})",
-        )
+    meanings = {field.name: "of the generator" for field in fields(Sam2MaskConfig)}
+    add_fields(parser, Sam2MaskConfig, meanings)
     return parser
 
 

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,7 +17,7 @@ import torch
 from eval import haystacks
 from eval.haystack_tokens import RegionEncode, encode_images, similarity_tables
 from eval.haystacks import Answer, Figures, HaystackConfig, Question, Similarities
-from pipelines.command import exit_code
+from pipelines.command import exit_code, typed_fields
 from ren_core.encoders.siglip2 import DEFAULT, MODELS, SigLip2, load_siglip2, random_siglip2
 from ren_core.model import REN
 from ren_core.presets import PROMPTING
@@ -54,9 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace, command: str) -> None:
     """Do what the command line asks."""
     started = time.perf_counter()
-    typed = vars(args)
-    config = HaystackConfig(**_typed(typed, [f.name for f in fields(HaystackConfig)]))
-    transfer = TransferConfig(**_typed(typed, [f.name for f in fields(TransferConfig)]))
+    config = HaystackConfig(**typed_fields(args, HaystackConfig))
+    transfer = TransferConfig(**typed_fields(args, TransferConfig))
     questions = read_all(args)
     names = dict.fromkeys(n for each in questions.values() for q in each for n in q.images)
     files = {name: haystacks.find_image(args.coco, name) for name in names}
@@ -135,11 +134,6 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         add(name, kind, "of the REN preset (default: its own)", choices)
 
 
-def _typed(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The settings that were given on the command line."""
-    return {name: values[name] for name in names if name in values}
-
-
 def read_all(args: argparse.Namespace) -> dict[int, list[Question]]:
     """Questions by haystack size."""
     return {
@@ -159,7 +153,8 @@ def build_siglip(args: argparse.Namespace) -> SigLip2:
 
 def build_ren(args: argparse.Namespace) -> REN:
     """The preset with the values that were given."""
-    changes = _typed(vars(args), list(REGIONS))
+    typed = vars(args)
+    changes = {name: typed[name] for name in REGIONS if name in typed}
     dtype = getattr(torch, args.dtype)
     return REN.from_pretrained(args.preset, device=args.device, dtype=dtype, **changes)
 

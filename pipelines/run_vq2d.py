@@ -102,8 +102,14 @@ def run(args: argparse.Namespace, command: str) -> int:
     )
     report.unscored = scores.left_out
 
-    drawn = {"videos": not args.no_videos, "overwrite": args.overwrite}
-    entries = draw_all(report, scores.rows, out, root=root, **drawn)
+    entries = draw_all(
+        report,
+        scores.rows,
+        out,
+        root=root,
+        videos=not args.no_videos,
+        overwrite=args.overwrite,
+    )
     total = sum(1 for _ in valid_query_sets(annotations.document))
     page = write_page(entries, scores.rows, out, queries=total, preset=name, command=command)
     if args.true_seeds:

@@ -16,12 +16,12 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from pipelines.command import exit_code
+from pipelines.command import exit_code, typed_fields
 from ren_core.errors import ConfigError
 from ren_core.training.config import (
     PRECISIONS,
@@ -145,8 +145,7 @@ def add_switch(group: argparse._ArgumentGroup, flag: str, meaning: str) -> None:
 def with_overrides(base: Recipe, args: argparse.Namespace) -> Recipe:
     """The recipe with what was typed in place of its own values."""
     typed = vars(args)
-    loss = {f.name: typed[f.name] for f in fields(LossConfig) if f.name in typed}
-    train = {f.name: typed[f.name] for f in fields(TrainConfig) if f.name in typed}
+    loss, train = typed_fields(args, LossConfig), typed_fields(args, TrainConfig)
     names = {"prompts": "count", "balance": "balance", "null_prompts": "null_prompts"}
     sampling = {field: typed[flag] for flag, field in names.items() if flag in typed}
     whole = {name: typed[name] for name in ("keep_start", "held_out_every") if name in typed}

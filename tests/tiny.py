@@ -88,3 +88,15 @@ class ColourTracker:
             if mask.sum() < 12:
                 return
             yield TrackStep(i, mask_to_box(mask), 1.0)
+
+
+class MeanColours(PatchEncoder):
+    """The patches' mean colours, exactly: what a view holds can be read off its features."""
+
+    def __init__(self) -> None:
+        super().__init__(EncoderSpec(name="means", input_size=16, patch_size=4, dim=3))
+        self.scale = nn.Parameter(torch.ones(()))
+        self.freeze()
+
+    def encode(self, images: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(images, 4) * self.scale

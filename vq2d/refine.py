@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ren_core.errors import ConfigError
-from ren_core.geometry import Boxes, expand_box
+from ren_core.geometry import Boxes, Mask, expand_box
 from vq2d.colour import colour_histogram
 from vq2d.crops import Crop, zoom_crop
 from vq2d.masking.base import PromptableSegmenter
@@ -73,20 +73,14 @@ def refine(
     first = segmenter.from_point(frame, candidate.point_xy, appearance=query.appearance)
     if first is None:
         return None
-    shared = np.minimum(colour_histogram(frame, first.mask), query.colours).sum()
-
-    def with_colours(similarity: float) -> float:
-        return (similarity + config.colour * float(shared)) / (1 + config.colour)
-
     if not config.crop_factors:
-        return replace(
-            candidate, box_xyxy=first.box_xyxy, refined_score=with_colours(candidate.similarity)
-        )
+        score = _with_colours(candidate.similarity, frame, first.mask, query, config.colour)
+        return replace(candidate, box_xyxy=first.box_xyxy, refined_score=score)
     crops = dict.fromkeys(zoom_crop(first.box_xyxy, size_hw, f) for f in config.crop_factors)
     score, point = _best_token(
         frame, list(crops), query_tokens, matcher, _near(first.box_xyxy, config.stay_near)
     )
-    score = with_colours(score)
+    score = _with_colours(score, frame, first.mask, query, config.colour)
     if not config.redraw:
         return replace(candidate, box_xyxy=first.box_xyxy, refined_score=score)
     sides = (first.box_xyxy[2:] - first.box_xyxy[:2]) * 1.5
@@ -114,6 +108,16 @@ def keep_good(candidates: Sequence[Candidate], config: RefineConfig) -> list[Can
     least = min(best, max(config.floor, config.keep_ratio * best))
     kept = [c for c in candidates if c.refined_score is not None and c.refined_score >= least]
     return sorted(kept, key=lambda c: c.frame_idx)
+
+
+def _with_colours(
+    similarity: float, frame: Image, mask: Mask, query: ObjectTokens, weight: float
+) -> float:
+    """Weighted mean of a similarity and of the colours that a mask shares with the query."""
+    if not weight:
+        return similarity
+    shared = np.minimum(colour_histogram(frame, mask), query.colours).sum()
+    return (similarity + weight * float(shared)) / (1 + weight)
 
 
 def _near(box: Boxes, multiple: float) -> Boxes | None:

@@ -83,6 +83,15 @@ class Sam2Masks:
         self._generator.predictor.reset_predictor()
 
 
+def image_predictor(network: nn.Module, mask_threshold: float = 0.0) -> Any:  # noqa: ANN401
+    """An official ``SAM2ImagePredictor`` on a network, fit for its image size."""
+    from sam2.sam2_image_predictor import SAM2ImagePredictor
+
+    predictor = SAM2ImagePredictor(network, mask_threshold=mask_threshold)
+    fit_feature_sizes(predictor)
+    return predictor
+
+
 def fit_feature_sizes(predictor: Any) -> None:  # noqa: ANN401 - has no types
     """Let an official image predictor expect its own network's feature maps, not those of 1024 px.
 

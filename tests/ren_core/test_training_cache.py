@@ -5,26 +5,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from ren_core.encoders.base import EncoderSpec, PatchEncoder
 from ren_core.training.feature_cache import CacheConfig, build_cache
 from ren_core.training.sources import label_folder_source
 from ren_core.training.views import ViewConfig
+from tests.tiny import MeanColours
 
 CONFIG = CacheConfig(source="maps", encoder="means", views=ViewConfig(size=16), views_per_image=1)
-
-
-class Means(PatchEncoder):
-    """The patches' mean colours."""
-
-    def __init__(self):
-        super().__init__(EncoderSpec(name="means", input_size=16, patch_size=4, dim=3))
-        self.scale = torch.nn.Parameter(torch.ones(()))
-        self.freeze()
-
-    def encode(self, images):
-        return torch.nn.functional.avg_pool2d(images, 4) * self.scale
 
 
 def _write(root, value=128, label=1):
@@ -39,7 +26,7 @@ def _write(root, value=128, label=1):
 
 def _build(root, out, **options):
     source = replace(label_folder_source(root / "im", root / "maps"), **options)
-    return build_cache(source, Means(), CONFIG, out=out)
+    return build_cache(source, MeanColours(), CONFIG, out=out)
 
 
 @pytest.mark.parametrize("change", [{"value": 30}, {"label": 2}])

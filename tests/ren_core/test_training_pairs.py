@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from ren_core.encoders.base import EncoderSpec, PatchEncoder
 from ren_core.errors import ConfigError, DataError
 from ren_core.training.online import OnlineConfig, OnlineSource, RawBatches
 from ren_core.training.pairs import PairRules, build_schedule, split_groups
@@ -18,6 +17,7 @@ from ren_core.training.samples import PromptSampling
 from ren_core.training.sources import Entry, RegionImage
 from ren_core.training.trainer import Worker
 from ren_core.training.views import ViewConfig
+from tests.tiny import MeanColours
 
 STILL = ViewConfig(size=8, flip=0, jitter=0, sharpness=0, rotation_deg=0, shear_deg=0, min_crop=1)
 CONFIG = OnlineConfig(views=STILL, pairs=4, sampling=PromptSampling(count=8), seed=0)
@@ -112,18 +112,6 @@ def test_rules_reject_nonsense(wrong):
         PairRules(**wrong)
 
 
-class Means(PatchEncoder):
-    """The patches' mean colours."""
-
-    def __init__(self):
-        super().__init__(EncoderSpec(name="means", input_size=16, patch_size=4, dim=3))
-        self.scale = torch.nn.Parameter(torch.ones(()))
-        self.freeze()
-
-    def encode(self, images):
-        return torch.nn.functional.avg_pool2d(images, 4) * self.scale
-
-
 def test_a_recipe_that_draws_views_anew_takes_several_sources(tmp_path):
     base = recipe("dinov2-vitl14")
     named = replace(
@@ -137,7 +125,7 @@ def test_a_recipe_that_draws_views_anew_takes_several_sources(tmp_path):
     )
     sources = {"scenes": Frames(40, frames=4), "coco": Frames(40, frames=4)}
     job = TrainJob(recipe=named, sources=sources, out=tmp_path, target=tmp_path / "head")
-    training, validation = make_batches(job, Means(), Worker(torch.device("cpu")))
+    training, validation = make_batches(job, MeanColours(), Worker(torch.device("cpu")))
     coco, scenes = training.raw.sources
     assert (coco.weight, coco.cross_frame, len(coco.regions.entries)) == (1, False, 40)
     assert (scenes.weight, scenes.cross_frame, len(scenes.regions.entries)) == (2, True, 20)

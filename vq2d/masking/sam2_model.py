@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ren_core.errors import ConfigError, DataError
-from ren_core.training.sam2_masks import fit_feature_sizes
+from ren_core.training.sam2_masks import image_predictor
 from ren_core.weight_files import cache_dir, remedy
 
 CHECKPOINT_URL = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
@@ -112,11 +112,7 @@ class Sam2Model:
 
     def image_predictor(self, mask_threshold: float) -> Any:  # noqa: ANN401 - has no types
         """An official ``SAM2ImagePredictor`` on these weights, fit for any image size."""
-        from sam2.sam2_image_predictor import SAM2ImagePredictor
-
-        predictor = SAM2ImagePredictor(self.network, mask_threshold=mask_threshold)
-        fit_feature_sizes(predictor)
-        return predictor
+        return image_predictor(self.network, mask_threshold)
 
 
 def check_settings(name: str, dtype: torch.dtype, image_size: int) -> None:
