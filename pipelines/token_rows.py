@@ -16,8 +16,8 @@ from ren_core.errors import ConfigError
 from ren_core.model import head_path
 from ren_core.presets import PRESETS, RENConfig
 
-ROWS = ("raw", "patch", "mask", "superpixel", "untrained", "start", "ren", "aligned")
-OF_HEADS = ("ren", "aligned")
+ROWS = ("raw", "patch", "mask", "superpixel", "untrained", "start", "ren", "aligned", "joined")
+OF_HEADS = ("ren", "aligned", "joined")
 STARTS = {"untrained": "random", "start": "local"}
 
 
@@ -89,7 +89,7 @@ def token_sources(
     heads: Sequence[Path],
     seed: int = 0,
 ) -> list[Rows]:
-    """What makes the tokens of every row; those of heads are called ``ren:STEM``, ``aligned:STEM``.
+    """What makes the tokens of every row; those of heads are called ``ren:STEM`` and so on.
 
     The row ``mask`` has no tokens of its own: it is another query against ``patch``.
 

@@ -15,7 +15,13 @@ from vq2d.matching import Matcher
 from vq2d.presets import VQ2DConfig
 from vq2d.query import ObjectTokens, object_tokens
 from vq2d.refine import keep_good, refine
-from vq2d.search import FrameScores, find_candidates, score_frames, suppress_occurrence
+from vq2d.search import (
+    FrameScores,
+    find_candidates,
+    score_frames,
+    suppress_occurrence,
+    suppressed_frames,
+)
 from vq2d.tokens import TokenChunk
 from vq2d.track import choose, continues, join, track_candidate
 from vq2d.types import Candidate, FrameSource, Image, ResponseTrack, VisualQuery
@@ -92,10 +98,11 @@ class Localizer:
         )
         scores, candidates = self._search(question, frames, chunks, query.vectors, query)
         kept = keep_good(candidates, self.config.refine)
-        seed = choose(kept, self.config.track.first)
-        if seed is None:
+        own = suppressed_frames(scores, question.crop_frame)
+        first = self._first_track(kept, own, scores, frames, question)
+        if first is None:
             return Localization(None, scores, tuple(candidates), None, 1)
-        track = self._track(seed, frames, question)
+        seed, track = first
         if not self.config.expand.rounds or track.end_frame >= question.search_end:
             return Localization(track, scores, tuple(candidates), seed, 1)
 
@@ -109,7 +116,7 @@ class Localizer:
             later_track, gap = self._track(second, frames, question), self.config.expand.join_gap
             if gap is not None and continues(track, later_track, gap):
                 track = join(track, later_track)
-            else:
+            elif not _meets(later_track, own, scores):
                 track, seed = later_track, second
         return Localization(track, scores, (*candidates, *later), seed, 2)
 
@@ -147,6 +154,29 @@ class Localizer:
         ]
         return scores, [c for c in refined if c is not None]
 
+    def _first_track(
+        self,
+        candidates: Sequence[Candidate],
+        own: tuple[int, int] | None,
+        scores: FrameScores,
+        frames: FrameSource,
+        question: Question,
+    ) -> tuple[Candidate, ResponseTrack] | None:
+        """The chosen candidate and its track; None without candidates.
+
+        A track that only goes on with the occurrence in the query's own picture yields to that of
+        another candidate, if there is one.
+        """
+        found: list[tuple[Candidate, ResponseTrack]] = []
+        left = list(candidates)
+        while (seed := choose(left, self.config.track.first)) is not None:
+            track = self._track(seed, frames, question)
+            found.append((seed, track))
+            if not _meets(track, own, scores):
+                return seed, track
+            left = [c for c in left if not track.start_frame <= c.frame_idx < track.end_frame]
+        return found[0] if found else None
+
     def _track(self, seed: Candidate, frames: FrameSource, question: Question) -> ResponseTrack:
         """Stage 4; a track that runs into the query's own picture is cut to what follows it."""
         track = track_candidate(seed, frames, self.tracker, question.search_end, self.config.track)
@@ -175,3 +205,21 @@ class Localizer:
         assert second.refined_score is not None
         assert first.refined_score is not None
         return second.refined_score > self.config.expand.accept_ratio * first.refined_score
+
+
+def _meets(track: ResponseTrack, own: tuple[int, int] | None, scores: FrameScores) -> bool:
+    """Whether no searched frame lies between a track and the query's own occurrence.
+
+    Args:
+        track: What was found.
+        own: First and last searched frame of that occurrence; None: it was not searched.
+        scores: Of the whole search.
+    """
+    if own is None:
+        return False
+    searched = scores.frame_idx
+    if track.end_frame > own[1]:
+        between = (searched > own[1]) & (searched < track.start_frame)
+    else:
+        between = (searched < own[0]) & (searched >= track.end_frame)
+    return not between.any()

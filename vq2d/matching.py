@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ren_core.aggregation import aggregate
-from ren_core.encoders.base import PatchFeatures
+from ren_core.encoders.base import PatchFeatures, patches_at
 from ren_core.errors import ConfigError
 from ren_core.images import to_tensor
 from ren_core.model import REN
@@ -126,16 +126,19 @@ class Matcher:
         self, features: PatchFeatures, points_yx: Sequence[Tensor]
     ) -> list[tuple[Tensor | None, Tensor]]:
         """REN tokens (for merging) and matching vectors of each image's prompts."""
-        space = self.config.space
+        space, size = self.config.space, features.spec.patch_size
         if space == "patch" and not self.config.aggregate:
-            return [(None, patch_at(features, i, p)) for i, p in enumerate(points_yx)]
+            return [
+                (None, patches_at(patches, points, size))
+                for patches, points in zip(features.features, points_yx, strict=True)
+            ]
         tokens = self.ren.prompt_tokens(features, points_yx)
         pairs: list[tuple[Tensor | None, Tensor]] = []
-        for i, (own, points) in enumerate(zip(tokens, points_yx, strict=True)):
+        for own, patches, points in zip(tokens, features.features, points_yx, strict=True):
             parts = []
             for part in space.split("+"):
                 if part == "patch":
-                    parts.append(patch_at(features, i, points))
+                    parts.append(patches_at(patches, points, size))
                 else:
                     value = own if part == "ren" else self._aligned(own)
                     parts.append(F.normalize(value, dim=-1))
@@ -161,12 +164,3 @@ class Matcher:
         scale = np.array([size_hw[1], size_hw[0]]) / self.ren.image_size
         points_xy = (points_yx.cpu().numpy()[:, ::-1] + 0.5) * scale
         return MatchingTokens(vectors, points_xy.astype(np.float32))
-
-
-def patch_at(features: PatchFeatures, image: int, points_yx: Tensor) -> Tensor:
-    """Unit features (N, D) float32 of the patches that hold points (N, 2) at model resolution."""
-    cell = (points_yx // features.spec.patch_size).to(features.features.device)
-    limit = features.features.shape[-1] - 1
-    cell = cell.clamp(max=limit)
-    patches = features.features[image][:, cell[:, 0], cell[:, 1]].T.contiguous()
-    return F.normalize(patches.float(), dim=-1)

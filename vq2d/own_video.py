@@ -16,6 +16,7 @@ from vq2d.localizer import Localization, Localizer, Question
 from vq2d.presets import VQ2DConfig
 from vq2d.query_picture import QueryPicture
 from vq2d.report import picture_of
+from vq2d.search import suppressed_frames
 from vq2d.tokens import clip_tokens, open_tokens
 from vq2d.types import Image, QueryKey, ResponseTrack, VisualQuery
 from vq2d.video import VideoFrames
@@ -100,18 +101,9 @@ def excluded_frames(found: Localization, question: Question) -> tuple[int, int] 
 
     None if the object was not pointed at in a searched frame.
     """
-    frames, similarity = found.scores.frame_idx, found.scores.similarity
     crop = question.crop_frame
-    if crop is None or not len(frames) or crop >= question.search_end:
-        return None
-    low = high = int(np.abs(frames - crop).argmin())
-    if similarity[low] != 0:
-        return None
-    while low > 0 and similarity[low - 1] == 0:
-        low -= 1
-    while high + 1 < len(frames) and similarity[high + 1] == 0:
-        high += 1
-    return int(frames[low]), int(frames[high])
+    searched = crop is not None and crop < question.search_end
+    return suppressed_frames(found.scores, crop) if searched else None
 
 
 def missed_floor(track: ResponseTrack, config: VQ2DConfig) -> float | None:

@@ -106,6 +106,21 @@ def suppress_occurrence(
     return FrameScores(scores.frame_idx, similarity, scores.points_xy)
 
 
+def suppressed_frames(scores: FrameScores, frame: int | None) -> tuple[int, int] | None:
+    """First and last searched clip frame of what ``suppress_occurrence`` zeroed around a frame.
+
+    None if the frame, its neighbours included, was not searched or nothing is zero there.
+    """
+    frames, similarity = scores.frame_idx, scores.similarity
+    if frame is None or not len(frames):
+        return None
+    at = int(np.abs(frames - frame).argmin())
+    if similarity[at] != 0:
+        return None
+    low, high = _extent((similarity == 0).astype(np.float32), at, 0.5)
+    return int(frames[low]), int(frames[high - 1])
+
+
 def find_candidates(
     scores: FrameScores, config: SearchConfig, *, best: float | None = None
 ) -> list[Candidate]:

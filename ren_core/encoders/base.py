@@ -73,6 +73,19 @@ class PatchFeatures:
         return self.features.flatten(2).transpose(1, 2)
 
 
+def patches_at(features: Tensor, points_yx: Tensor, patch_size: int) -> Tensor:
+    """Unit features (N, D) float32 of the patches that hold points.
+
+    Args:
+        features: (D, h, w), of any floating-point type.
+        points_yx: (N, 2) pixels of the square that the encoder sees.
+        patch_size: Side in those pixels of one patch.
+    """
+    last = points_yx.new_tensor(features.shape[-2:]) - 1
+    cell = (points_yx // patch_size).minimum(last).to(features.device)
+    return F.normalize(features[:, cell[:, 0], cell[:, 1]].T.contiguous().float(), dim=-1)
+
+
 def squash(images: Tensor, size: int) -> Tensor:
     """Resize images (B, 3, H, W) to (B, 3, size, size); the aspect ratio is not kept.
 

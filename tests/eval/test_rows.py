@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from eval.describe import grid_centres
 from eval.features import FeatureStore, open_store, picture_key
@@ -27,7 +28,7 @@ def test_every_row_comes_from_one_pass(image):
     sources = [
         patch_row("patch"),
         superpixel_row("superpixel", SPEC, PROMPTS),
-        head_rows(head, SPEC, PROMPTS, ren="ren", aligned="aligned"),
+        head_rows(head, SPEC, PROMPTS, ren="ren", aligned="aligned", joined="both"),
         head_rows(head, SPEC, PROMPTS, ren="alone"),
     ]
     found = describer(store, sources)(image)
@@ -41,6 +42,9 @@ def test_every_row_comes_from_one_pass(image):
     assert found["ren"].tokens.shape == found["aligned"].tokens.shape == (25, SPEC.dim)
     assert torch.equal(found["ren"].tokens, found["alone"].tokens)
     assert torch.allclose(found["aligned"].tokens, head.align(found["ren"].tokens), atol=1e-5)
+    own, patches = found["both"].tokens.split(SPEC.dim, dim=1)
+    assert torch.equal(own, F.normalize(found["ren"].tokens, dim=1))
+    assert torch.allclose(patches[-1], F.normalize(found["patch"].tokens[-1], dim=0))
     first, last = found["ren"].points_yx[[0, -1]]
     assert first.tolist() == pytest.approx([1.5 * 40 / 56, 1.5 * 80 / 56])
     assert last.tolist() == pytest.approx([54.5 * 40 / 56, 54.5 * 80 / 56])

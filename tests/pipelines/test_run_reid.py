@@ -56,10 +56,10 @@ def test_one_run_measures_every_row_and_the_next_one_encodes_nothing(
     assert run_reid.main([*command, "--head", *heads, "--out", str(out)]) == 0
     result = json.loads(out.read_text())
     lines = {(line["row"], line["query"]): line for line in result["figures"]}
-    kinds = ["patch", "superpixel", "untrained", "start", "ren:a", "aligned:a", "ren:b"]
+    kinds = ["patch", "superpixel", "untrained", "start", "ren:a", "aligned:a", "joined:b"]
     assert {(kind, query) for kind in kinds for query in ("pooled", "centre")} < set(lines)
     assert ("patch", "mask") in lines
-    assert len(lines) == 2 * 8 + 1
+    assert len(lines) == 2 * 10 + 1
     wanted = {"frame_ap", "synvq_dev/hits", "realvq_dev/margin"}
     assert all(wanted <= set(line) for line in lines.values())
     assert len(result["rows"]["davis_dev"]) == 3 * len(lines)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import torch
 
 from ren_core import REN, RegionTokens
 from ren_core.aggregation import aggregate
-from ren_core.checkpoints import save_region_encoder
+from ren_core.checkpoints import read_config, save_region_encoder
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.model import head_path
 from ren_core.presets import RENConfig, ren_preset
@@ -147,3 +149,11 @@ def test_wrong_pairs_and_names_are_refused(tmp_path):
 def test_the_head_that_ships_fits_its_encoder():
     path = head_path(ren_preset("embedded").head)
     assert path.stat().st_size <= 25 * 10**6
+
+
+def test_the_head_that_ships_says_what_its_preset_says():
+    own = ren_preset("embedded")
+    said = read_config(head_path(own.head))
+    for field in fields(own):
+        if field.name != "head":
+            assert said[field.name] == getattr(own, field.name), field.name

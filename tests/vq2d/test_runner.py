@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests.synthetic import write_video
 from tests.tiny import ColourSegmenter, ColourTracker, tiny_ren
 from vq2d import video
 from vq2d.annotations import load_annotations
-from vq2d.localizer import Localization, Localizer
+from vq2d.localizer import Localization, Localizer, Question
 from vq2d.matching import Matcher, MatchingConfig
 from vq2d.metrics import evaluate
 from vq2d.presets import VQ2DConfig
@@ -181,6 +182,28 @@ def test_the_last_occurrences_are_found(finished, root):
     assert [b["fno"] for b in sets["2"]["bboxes"]] == list(range(9, 14))
     figures = evaluate(submission, json.loads((root / "v2/annotations/vq_val.json").read_text()))
     assert figures["success"] >= 50  # one clip is absent, one query has no other occurrence
+
+
+@pytest.mark.parametrize(
+    ("search_end", "answer"),
+    [
+        (25, (3, 8)),  # 15 to 20 is the occurrence of the query's own picture
+        (12, None),  # nothing but frames before it
+    ],
+)
+def test_the_rest_of_the_querys_own_occurrence_yields(tmp_path, search_end, answer):
+    frames = FramesInMemory([frame(i) for i in range(FRAMES)])
+    # only the picture's own frame is suppressed: the search sees the occurrence go on
+    config = replace(CONFIG, search=replace(CONFIG.search, query_ratio=1.1))
+    matcher = Matcher(tiny_ren(), config.tokens.matching)
+    localizer = Localizer(matcher, ColourSegmenter(), ColourTracker(), config)
+    chunks = clip_tokens(frames, matcher, config.tokens, directory=tmp_path, num_frames=FRAMES)
+    crop = 17 if answer else 5
+    question = Question(frames[crop], place(RED, crop), search_end, crop)
+    track = localizer.localize(question, frames, chunks).track
+    assert track is not None
+    expected = answer or (6, 8)  # without another candidate it is kept, from after the picture
+    assert (track.start_frame, track.end_frame) == expected
 
 
 def test_an_absent_clip_is_reported_and_the_others_go_on(finished):

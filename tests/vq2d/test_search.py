@@ -10,6 +10,7 @@ from vq2d.search import (
     find_candidates,
     score_frames,
     suppress_occurrence,
+    suppressed_frames,
 )
 
 
@@ -80,6 +81,10 @@ def test_the_querys_own_occurrence_is_no_answer():
     assert outside.similarity.tolist() == pytest.approx(values)
     strided = suppress_occurrence(scores(values, stride=2), 7, 0.6, window=(0, 14))
     assert float(strided.similarity[3]) == 0  # 7 lies between frames 6 and 8
+    assert suppressed_frames(cleared, 3) == (2, 4)
+    assert suppressed_frames(strided, 7) == (4, 8)
+    assert suppressed_frames(outside, 3) is None
+    assert suppressed_frames(cleared, None) is None
 
 
 @pytest.mark.parametrize(
