@@ -88,14 +88,19 @@ evidence-tokens: weights
 		--sets davis_dev --out $(E)/calibration
 
 evidence-jobs: weights
-	$(BIN)/python pipelines/run_ablations.py --dataset camvid --data $(DATA)/train/camvid \
-		--limit 48 --thresholds .9 .925 .95 .96 .97 --cache $(E)/cache --out $(E)/ablations
 	for seed in 0 1 2; do \
 		$(BIN)/python tools/coco128.py --source $(DATA)/train/coco128_seg --out $(E)/coco$$seed \
-			--seed $$seed && \
-		$(BIN)/python pipelines/run_retrieval.py --data $(E)/coco$$seed --seed $$seed \
-			--per-class 5 --top-k 5 --out $(E)/retrieval$$seed || exit 1; \
+			--seed $$seed || exit 1; \
+		for way in "slic --aggregate" "slic --no-aggregate" "grid --aggregate" \
+				"grid --no-aggregate"; do \
+			$(BIN)/python pipelines/run_retrieval.py --data $(E)/coco$$seed --seed $$seed \
+				--per-class 5 --top-k 5 --prompting $$way \
+				--out "$(E)/retrieval$$seed-$${way% --*}$${way#* -}" || exit 1; \
+		done; \
 	done
+	$(BIN)/python pipelines/run_ablations.py --dataset camvid --data $(DATA)/train/camvid \
+		--thresholds .9 .92 .94 .96 --cache $(E)/cache --out $(E)/ablations \
+		--column mRP@5 $(E)/retrieval*/retrieval.json --column mAP $(E)/retrieval*/retrieval.json
 
 clean:
 	rm -rf .mypy_cache .pytest_cache .ruff_cache build *.egg-info

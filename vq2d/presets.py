@@ -65,7 +65,7 @@ PRESETS: dict[str, VQ2DConfig] = {
         grid_size=12,
         input_size=168,
         masking="region",
-        tokens=TokenConfig(matching=MatchingConfig(colour=0.5), frame_stride=2),
+        tokens=TokenConfig(matching=MatchingConfig(colour=0.25), frame_stride=2),
         query=QueryConfig(crop_factors=_FEW_ZOOMS),
         search=SearchConfig(query_ratio=0.6, top_k=5, floor=0.3, keep_ratio=0.85),
         refine=RefineConfig(
@@ -74,7 +74,7 @@ PRESETS: dict[str, VQ2DConfig] = {
             redraw=False,
             floor=0.3,
             keep_ratio=0.9,
-            colour=0.5,
+            colour=0.25,
         ),
         expand=ExpandConfig(
             similarity=0.4, sharpness=30.0, max_frames=2, accept_ratio=0.93, join_gap=3
