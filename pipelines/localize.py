@@ -12,12 +12,12 @@ from tqdm import tqdm
 from pipelines.vq2d_models import add_model_options, chosen_localizer, run_command
 from ren_core.errors import ConfigError
 from ren_core.stages import write_json
+from vq2d.localizer import own_occurrence
 from vq2d.own_video import (
     FPS,
     Asked,
     ask_by_moment,
     ask_by_picture,
-    excluded_frames,
     localize_in,
     missed_floor,
 )
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace, command: str) -> int:
             frames, asked.question, localizer, cache=args.cache, on_frames=bar.update
         )
     save_localization(out / "answer.json", found)
-    excluded = excluded_frames(found, asked.question)
+    excluded = own_occurrence(found.scores, asked.question)
     if excluded is not None:
         print(
             f"excluded: {clock(excluded[0])} to {clock(excluded[1])}, the occurrence that "

@@ -95,6 +95,12 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument("--labels", type=Path, nargs=2, help="pictures, and PNG label maps")
     data.add_argument("--regions", type=Path, help="store made by pipelines/extract_regions.py")
 
+    add_overrides(parser)
+    return parser
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Options for single values of the recipe, which decides whatever is not typed."""
     science = parser.add_argument_group("overrides of the recipe")
     for name, kind in (("steps", int), ("warmup", int), ("pairs", int), ("accumulation", int)):
         science.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help="count")
@@ -132,7 +138,6 @@ def build_parser() -> argparse.ArgumentParser:
     science.add_argument(
         "--no-cross-frame", action="store_true", help="both views of a pair from one picture"
     )
-    return parser
 
 
 def add_switch(group: argparse._ArgumentGroup, flag: str, meaning: str) -> None:

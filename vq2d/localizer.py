@@ -98,7 +98,7 @@ class Localizer:
         )
         scores, candidates = self._search(question, frames, chunks, query.vectors, query)
         kept = keep_good(candidates, self.config.refine)
-        own = suppressed_frames(scores, question.crop_frame)
+        own = own_occurrence(scores, question)
         first = self._first_track(kept, own, scores, frames, question)
         if first is None:
             return Localization(None, scores, tuple(candidates), None, 1)
@@ -205,6 +205,16 @@ class Localizer:
         assert second.refined_score is not None
         assert first.refined_score is not None
         return second.refined_score > self.config.expand.accept_ratio * first.refined_score
+
+
+def own_occurrence(scores: FrameScores, question: Question) -> tuple[int, int] | None:
+    """First and last searched frame of the occurrence that was pointed at, which is no answer.
+
+    None if the object was not pointed at in a searched frame.
+    """
+    crop = question.crop_frame
+    searched = crop is not None and crop < question.search_end
+    return suppressed_frames(scores, crop) if searched else None
 
 
 def _meets(track: ResponseTrack, own: tuple[int, int] | None, scores: FrameScores) -> bool:

@@ -16,7 +16,6 @@ from vq2d.localizer import Localization, Localizer, Question
 from vq2d.presets import VQ2DConfig
 from vq2d.query_picture import QueryPicture
 from vq2d.report import picture_of
-from vq2d.search import suppressed_frames
 from vq2d.tokens import clip_tokens, open_tokens
 from vq2d.types import Image, QueryKey, ResponseTrack, VisualQuery
 from vq2d.video import VideoFrames
@@ -94,16 +93,6 @@ def localize_in(
         on_frames=on_frames,
     )
     return localizer.localize(question, frames, chunks)
-
-
-def excluded_frames(found: Localization, question: Question) -> tuple[int, int] | None:
-    """First and last searched frame of the occurrence that was pointed at, which is no answer.
-
-    None if the object was not pointed at in a searched frame.
-    """
-    crop = question.crop_frame
-    searched = crop is not None and crop < question.search_end
-    return suppressed_frames(found.scores, crop) if searched else None
 
 
 def missed_floor(track: ResponseTrack, config: VQ2DConfig) -> float | None:

@@ -36,7 +36,7 @@ class ObjectTokens:
         vectors: (K, D) unit vectors, one per zoom.
         appearance: (1, D') unit vector in the segmenter's own space; (0, D) if not asked for.
         point_xy: (2,) the point deepest inside the object, frame pixels.
-        colours: (DIM,) histogram of the object's colours.
+        colours: (DIM,) histogram of the object's colours; (0,) if not asked for.
     """
 
     vectors: Tensor
@@ -65,7 +65,7 @@ def object_tokens(
         matcher: Gives the vectors.
         segmenter: Finds the thing's pixels.
         config: Zooms.
-        with_appearance: Also describe the thing in the segmenter's space.
+        with_appearance: Also describe the thing in the segmenter's space and by its colours.
 
     Raises:
         DataError: If the box does not touch the frame.
@@ -94,5 +94,7 @@ def object_tokens(
     vectors = matcher.at_points(
         [crop.cut(image) for crop in crops], [crop.points_to_crop(point)[None] for crop in crops]
     )
-    appearance = segmenter.describe(picture, mask)[None] if with_appearance else vectors[:0]
+    if not with_appearance:
+        return ObjectTokens(vectors, vectors[:0], point, np.zeros(0, np.float32))
+    appearance = segmenter.describe(picture, mask)[None]
     return ObjectTokens(vectors, appearance, point, colour_histogram(picture, mask))
