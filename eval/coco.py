@@ -11,7 +11,7 @@ from typing import Any
 
 from ren_core.errors import DataError
 from ren_core.geometry import Mask
-from ren_core.training.sources import decode_coco
+from ren_core.regions import decode_coco
 
 LAYOUT = (
     "annotations/instances_train2017.json, annotations/instances_val2017.json, train2017/*.jpg "

@@ -16,10 +16,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from eval.describe import Image
 from ren_core.encoders.base import EncoderSpec, PatchEncoder, fingerprint
 from ren_core.encoders.embedded import EmbeddedEncoder
-from ren_core.images import to_batch
+from ren_core.images import Image, to_batch
 from ren_core.stages import atomic_path, open_stage
 
 FEATURES_VERSION = 1

@@ -21,12 +21,13 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from pipelines.command import add_fields, exit_code, typed_fields
+from ren_core.command import add_fields, exit_code, typed_fields
 from ren_core.errors import ConfigError, DataError
+from ren_core.images import Image
 from ren_core.stages import atomic_path, open_stage, write_json
-from vq2d.annotations import FILE_NAMES, Clip, annotation_path, load_annotations
-from vq2d.types import Image
-from vq2d.video import clip_file, open_clip, video_fingerprint
+from vq2d.ego4d.annotations import FILE_NAMES, Clip, annotation_path, load_annotations
+from vq2d.ego4d.clips import clip_file, open_clip
+from vq2d.video.frames import video_fingerprint
 
 STAGE_VERSION = 1
 JPEG_QUALITY = 95

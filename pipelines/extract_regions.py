@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from pipelines.command import add_fields, exit_code, typed_fields
+from ren_core.command import add_fields, exit_code, typed_fields
 from ren_core.errors import DataError
+from ren_core.images import list_image_tree
+from ren_core.sam2.masks import Sam2MaskConfig, Sam2Masks
+from ren_core.sam2.model import SIZES, Sam2Model, find_checkpoint
 from ren_core.stages import file_fingerprint
 from ren_core.training.rle_store import extract_regions
-from ren_core.training.sam2_masks import Sam2MaskConfig, Sam2Masks
-from ren_core.training.sources import list_image_tree
-from vq2d.masking.sam2_model import SIZES, Sam2Model, find_checkpoint
 
 
 def main(argv: Sequence[str] | None = None) -> int:

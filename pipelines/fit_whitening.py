@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from pipelines.command import exit_code
+from ren_core.command import exit_code
 from ren_core.encoders.catalog import EMBEDDED, load_embedded
 from ren_core.encoders.embedded import (
     CompositeSources,

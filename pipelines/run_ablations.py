@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from eval.ablations import (
+from eval.segmentation.ablations import (
     RETRIEVAL_FIGURES,
     ablation_table,
     mean_column,
@@ -30,9 +30,9 @@ from eval.ablations import (
     rows_of,
     token_count_methods,
 )
-from eval.segmentation import evaluate, train
-from pipelines.command import exit_code
+from eval.segmentation.compare import evaluate, train
 from pipelines.run_segmentation import Job, add_job_arguments, load_model, open_job
+from ren_core.command import exit_code
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.stages import write_figures
 

@@ -12,23 +12,22 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from eval.calibration import (
+from eval.features import open_store
+from eval.reid.calibration import (
     CalibrationConfig,
     SetCalibration,
     calibrate_clips,
     calibrate_videos,
     remembered,
 )
-from eval.calibration_plot import InUse, draw_calibration
-from eval.describe import Describe
-from eval.features import open_store
-from eval.presence import threshold_curve
-from eval.reidentification import read_videos
-from eval.rows import describer
-from pipelines.command import exit_code
-from pipelines.pointing_cases import pointing_cases
+from eval.reid.calibration_plot import InUse, draw_calibration
+from eval.reid.describe import Describe
+from eval.reid.presence import threshold_curve
+from eval.reid.protocol import read_videos
+from eval.reid.rows import describer
 from pipelines.run_reid import CLIP_SETS, RETRIEVAL, table
-from pipelines.token_rows import (
+from pipelines.shared.cases import pointing_cases
+from pipelines.shared.reid import (
     add_model_options,
     chosen_encoder,
     chosen_heads,
@@ -36,6 +35,7 @@ from pipelines.token_rows import (
     prompting,
     token_sources,
 )
+from ren_core.command import exit_code
 from ren_core.encoders.base import PatchEncoder
 from ren_core.presets import PRESETS
 from ren_core.stages import write_figures

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 
-from eval.compute import HeadCase, aggregation_cost, head_cost
-from eval.cost_flops import FLOP_SIDE, FlopCount
-from eval.cost_models import (
+from eval.cost.flops import FLOP_SIDE, FlopCount
+from eval.cost.measure import HeadCase, aggregation_cost, head_cost
+from eval.cost.methods import (
     CompareConfig,
     Picture,
     check_packages,
@@ -29,13 +29,13 @@ from eval.cost_models import (
     sam2_method,
     sam_method,
 )
-from eval.cost_record import CostRecord
-from eval.cost_sweep import Call, CostPoint, Limits, Method, available_mib, sweep
-from pipelines.command import exit_code
+from eval.cost.record import CostRecord
+from eval.cost.sweep import Call, CostPoint, Limits, Method, available_mib, sweep
+from ren_core.command import exit_code
 from ren_core.encoders.catalog import NAMES, build_encoder
+from ren_core.images import read_image
+from ren_core.sam2.model import SIZES, Sam2Model
 from ren_core.stages import write_json
-from ren_core.training.sources import read_image
-from vq2d.masking.sam2_model import SIZES, Sam2Model
 
 SAM_SIZES = {f"sam_{size}": size for size in ("vit_b", "vit_l", "vit_h")}
 METHODS = ("ren", *SIZES, *SAM_SIZES)

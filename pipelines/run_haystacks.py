@@ -14,10 +14,10 @@ from typing import Any, get_args
 
 import torch
 
-from eval import haystacks
-from eval.haystack_tokens import RegionEncode, encode_images, similarity_tables
-from eval.haystacks import Answer, Figures, HaystackConfig, Question, Similarities
-from pipelines.command import exit_code, typed_fields
+from eval.haystacks import protocol as haystacks
+from eval.haystacks.protocol import Answer, Figures, HaystackConfig, Question, Similarities
+from eval.haystacks.tokens import RegionEncode, encode_images, similarity_tables
+from ren_core.command import exit_code, typed_fields
 from ren_core.encoders.siglip2 import DEFAULT, MODELS, SigLip2, load_siglip2, random_siglip2
 from ren_core.model import REN
 from ren_core.presets import PROMPTING

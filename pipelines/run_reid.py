@@ -15,14 +15,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from eval.describe import Describe, Measure
 from eval.features import open_store
-from eval.pointing import evaluate_pointing
-from eval.reidentification import ReidConfig, evaluate_retrieval, read_videos
-from eval.rows import Rows, describer
-from pipelines.command import exit_code
-from pipelines.pointing_cases import pointing_cases
-from pipelines.token_rows import (
+from eval.reid.describe import Describe, Measure
+from eval.reid.pointing import evaluate_pointing
+from eval.reid.protocol import ReidConfig, evaluate_retrieval, read_videos
+from eval.reid.rows import Rows, describer
+from pipelines.shared.cases import pointing_cases
+from pipelines.shared.reid import (
     ROWS,
     add_model_options,
     chosen_encoder,
@@ -31,6 +30,7 @@ from pipelines.token_rows import (
     prompting,
     token_sources,
 )
+from ren_core.command import exit_code
 from ren_core.encoders.base import PatchEncoder
 from ren_core.stages import write_figures
 

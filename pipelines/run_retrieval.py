@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 import torch
 
-from eval import nearest
 from eval.coco import CocoSplit, load_split
-from eval.retrieval import (
+from eval.retrieval import nearest
+from eval.retrieval.pictures import draw_retrievals, spread
+from eval.retrieval.queries import (
     FIGURES,
     Manifest,
     QueryConfig,
@@ -27,9 +28,8 @@ from eval.retrieval import (
     score_queries,
     select_queries,
 )
-from eval.retrieval_pictures import draw_retrievals, spread
-from eval.retrieval_tokens import SOURCES, database_tokens, query_tokens, rank, stacked_queries
-from pipelines.command import exit_code
+from eval.retrieval.tokens import SOURCES, database_tokens, query_tokens, rank, stacked_queries
+from ren_core.command import exit_code
 from ren_core.errors import ConfigError, DataError
 from ren_core.model import REN
 from ren_core.stages import write_figures, write_json

@@ -22,20 +22,20 @@ import cv2
 import numpy as np
 import torch
 
-from eval.reidentification import read_image
-from eval.segmentation import Score, evaluate, train
-from eval.segmentation_config import HEAD_PRESETS, Method, SegmentationConfig
-from eval.segmentation_data import LAYOUTS, TRAINING, SegmentationSet, open_set, shared_images
-from eval.segmentation_predict import Encode, Heads, direct_encode, predict, stored_encode
-from eval.segmentation_report import (
+from eval.segmentation.compare import Score, evaluate, train
+from eval.segmentation.config import HEAD_PRESETS, Method, SegmentationConfig
+from eval.segmentation.data import LAYOUTS, TRAINING, SegmentationSet, open_set, shared_images
+from eval.segmentation.predict import Encode, Heads, direct_encode, predict, stored_encode
+from eval.segmentation.report import (
     class_table,
     comparison_row,
     comparison_sheet,
     method_table,
     summaries,
 )
-from pipelines.command import exit_code
+from ren_core.command import exit_code
 from ren_core.errors import ConfigError, ShapeError
+from ren_core.images import read_image
 from ren_core.model import REN
 from ren_core.stages import write_figures
 

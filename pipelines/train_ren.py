@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from pipelines.command import exit_code, typed_fields
+from ren_core.command import exit_code, typed_fields
 from ren_core.errors import ConfigError
 from ren_core.training.config import (
     PRECISIONS,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ren_core.errors import ShapeError
+from ren_core.errors import DataError, ShapeError
 
 RANGE_TOLERANCE = 1e-3  # resizing may overshoot 0..1 by rounding
 
@@ -74,3 +76,40 @@ def _as_float_image(image: Tensor, i: int) -> Tensor:
     else:
         raise ShapeError(f"image {i} must be uint8 or floating point, got {image.dtype}")
     return image.expand(3, -1, -1)
+
+
+Image = NDArray[np.uint8]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def read_image(path: Path) -> Image:
+    """A picture file as (H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: If the file is missing or no picture.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError(f"{path} is missing or no picture; check the data folder")
+    rgb: Image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return rgb
+
+
+def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The picture files of a folder, sorted by name."""
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; see data/README.md for the expected layout")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+
+
+def list_image_tree(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The picture files of a folder and of its subfolders, sorted by place; hidden ones are not."""
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}; see data/README.md for the expected layout")
+    found = [path for path in root.rglob("*") if path.suffix.lower() in suffixes]
+    return sorted(
+        path
+        for path in found
+        if not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )

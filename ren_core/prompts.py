@@ -201,3 +201,10 @@ def skimage_slic(image: NDArray[np.uint8], count: int, compactness: float) -> ND
         enforce_connectivity=True,
     )
     return labels
+
+
+def grid_centres(grid: int, size_hw: tuple[int, ...]) -> NDArray[np.float32]:
+    """(grid * grid, 2) centres (y, x) of a row-major grid of cells over an image of ``size_hw``."""
+    steps = (np.arange(grid, dtype=np.float32) + 0.5) / grid
+    y, x = np.meshgrid(steps * size_hw[0], steps * size_hw[1], indexing="ij")
+    return np.stack([y.ravel(), x.ravel()], axis=1)

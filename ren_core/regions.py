@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ren_core.errors import ShapeError
 from ren_core.geometry import Mask
@@ -62,3 +66,36 @@ def _sample(
     a, b = integral.take(low, axis), integral.take(low + 1, axis)
     sampled: NDArray[np.float64] = a + (b - a) * weight
     return sampled
+
+
+Masks = NDArray[np.bool_]
+
+
+def decode_coco(segmentation: Any, size_hw: tuple[int, int]) -> Masks:  # noqa: ANN401 - JSON
+    """Mask (H, W) of a COCO segmentation: polygons, or run lengths as numbers or as text."""
+    from pycocotools import mask as coco_mask
+
+    shape = segmentation
+    if isinstance(shape, list):
+        shape = coco_mask.merge(coco_mask.frPyObjects(shape, *size_hw))
+    elif isinstance(shape["counts"], list):
+        shape = coco_mask.frPyObjects(shape, *size_hw)
+    mask: Masks = coco_mask.decode(shape).astype(bool)
+    return mask
+
+
+def pool_labels(features: Tensor, labels: NDArray[np.int32], count: int) -> Tensor:
+    """Means (N, D) float32 of patches over labelled areas, by the pixels that both share.
+
+    Args:
+        features: (D, h, w), of any floating-point type.
+        labels: (R, R) label of every pixel, each of 0..N-1 at least once.
+        count: N.
+    """
+    h, w = features.shape[-2:]
+    rows = np.arange(labels.shape[0]) * h // labels.shape[0]
+    columns = np.arange(labels.shape[1]) * w // labels.shape[1]
+    patch = rows[:, None] * w + columns
+    shared = np.bincount((labels.astype(np.int64) * h * w + patch).ravel(), minlength=count * h * w)
+    weights = torch.from_numpy(shared.reshape(count, h * w)).float()
+    return (weights / weights.sum(1, keepdim=True)) @ features.flatten(1).T.float()

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from vq2d.types import Image
+from ren_core.images import Image
 
 BITS = 16
 TICKS = 90_000  # per second, of videos with explicit times

@@ -2,15 +2,14 @@
 
 import json
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import pytest
 
+from tests.places import SAMPLE
 from tools.tours.annotate import QueryConfig, SeenFrame, Sight, ask, find_occurrences
 from tools.tours.ego4d_json import ClipFacts, annotation_file, video_entry
 
-SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 VAL = json.loads((SAMPLE / "v2/annotations/vq_val.json").read_text())
 TEST = json.loads((SAMPLE / "v2/annotations/vq_test_unannotated.json").read_text())
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ren_core.training.sources import decode_coco, read_image
+from ren_core.images import read_image
+from ren_core.regions import decode_coco
 
 NAMES = (
     "person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant "

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from eval.coco import load_split
-from eval.haystacks import SIZES, SUBSETS, question_file
+from eval.haystacks.protocol import SIZES, SUBSETS, question_file
 from ren_core.errors import ConfigError, DataError
 
 logger = logging.getLogger("coco_questions")

@@ -17,16 +17,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ren_core.errors import DataError
+from ren_core.images import Image, read_image
+from ren_core.regions import Masks
 from ren_core.stages import atomic_path, file_fingerprint, open_stage
-from ren_core.training.sources import (
-    Entry,
-    Image,
-    Masks,
-    RegionImage,
-    content,
-    read_image,
-    stack_masks,
-)
+from ren_core.training.sources import Entry, RegionImage, content, stack_masks
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ren_core.errors import DataError
+from ren_core.images import Image, list_images, read_image
+from ren_core.regions import Masks, decode_coco
 from ren_core.stages import file_fingerprint
-
-Image = NDArray[np.uint8]
-Masks = NDArray[np.bool_]
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,19 +209,6 @@ class CocoSource:
         return RegionImage(image, stack_masks(masks, (H, W)), np.arange(len(masks)))
 
 
-def decode_coco(segmentation: Any, size_hw: tuple[int, int]) -> Masks:  # noqa: ANN401 - JSON
-    """Mask (H, W) of a COCO segmentation: polygons, or run lengths as numbers or as text."""
-    from pycocotools import mask as coco_mask
-
-    shape = segmentation
-    if isinstance(shape, list):
-        shape = coco_mask.merge(coco_mask.frPyObjects(shape, *size_hw))
-    elif isinstance(shape["counts"], list):
-        shape = coco_mask.frPyObjects(shape, *size_hw)
-    mask: Masks = coco_mask.decode(shape).astype(bool)
-    return mask
-
-
 def coco_source(images: Path, annotation_file: Path) -> CocoSource:
     """Pictures and instances of a COCO ``instances_*.json``; pictures without one are kept."""
     if not annotation_file.is_file():
@@ -326,19 +311,6 @@ def stack_masks(masks: Sequence[Masks], size_hw: tuple[int, int]) -> Masks:
     return np.stack(masks) if masks else np.zeros((0, *size_hw), bool)
 
 
-def read_image(path: Path) -> Image:
-    """A picture file as (H, W, 3) uint8 RGB.
-
-    Raises:
-        DataError: If the file is missing or no picture.
-    """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path} is missing or no picture; check the data folder")
-    rgb: Image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return rgb
-
-
 def read_labels(path: Path) -> NDArray[np.uint16]:
     """A label map (H, W) of a one-channel 8- or 16-bit PNG.
 
@@ -349,25 +321,6 @@ def read_labels(path: Path) -> NDArray[np.uint16]:
     if labels is None or labels.ndim != 2:
         raise DataError(f"{path} must be a one-channel PNG whose values are region labels")
     return labels.astype(np.uint16)
-
-
-def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The picture files of a folder, sorted by name."""
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; see data/README.md for the expected layout")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
-
-
-def list_image_tree(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The picture files of a folder and of its subfolders, sorted by place; hidden ones are not."""
-    if not root.is_dir():
-        raise DataError(f"there is no folder {root}; see data/README.md for the expected layout")
-    found = [path for path in root.rglob("*") if path.suffix.lower() in suffixes]
-    return sorted(
-        path
-        for path in found
-        if not any(part.startswith(".") for part in path.relative_to(root).parts)
-    )
 
 
 def _polygon_mask(line: str, size_hw: tuple[int, int], path: Path) -> Masks:

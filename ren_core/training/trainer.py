@@ -17,13 +17,13 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from ren_core.region_encoder import RegionEncoder
+from ren_core.schedule import learning_rate_factor
 from ren_core.training.batches import BatchSource
 from ren_core.training.checkpoint import Progress, Row, load_checkpoint, save_checkpoint
 from ren_core.training.config import TrainConfig
 from ren_core.training.curves import CurveFiles
 from ren_core.training.objective import RegionObjective
 from ren_core.training.samples import RegionBatch
-from ren_core.training.schedule import learning_rate_factor
 from ren_core.training.start import head_blocks, start_local
 
 logger = logging.getLogger(__name__)

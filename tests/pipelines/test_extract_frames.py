@@ -11,11 +11,10 @@ import pytest
 
 from pipelines import extract_frames
 from pipelines.extract_frames import FrameConfig, clip_name, shrink
-from ren_core.training.sources import list_image_tree
-from vq2d.annotations import load_annotations
-from vq2d.video import open_clip
-
-SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
+from ren_core.images import list_image_tree
+from tests.places import SAMPLE
+from vq2d.ego4d.annotations import load_annotations
+from vq2d.ego4d.clips import open_clip
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from pipelines import extract_regions
+from ren_core.sam2 import model as sam2_model
 from ren_core.training import rle_store
 from ren_core.training.rle_store import store_source
-from vq2d.masking import sam2_model
 
 EVERY_MASK = ["--pred-iou-thresh", "0", "--stability-score-thresh", "0"]
 NO_MASK = ["--pred-iou-thresh", "1"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from eval.compute import HeadCase, aggregation_cost, head_cost, paired_times, peak_extra_mib
-from eval.cost_sweep import CostPoint, Method
+from eval.cost.measure import HeadCase, aggregation_cost, head_cost, paired_times, peak_extra_mib
+from eval.cost.sweep import CostPoint, Method
 from pipelines import run_compute
 from tests.tiny import TinyEncoder
 
@@ -129,7 +129,7 @@ def made(monkeypatch):
         )
 
     monkeypatch.setattr(run_compute, "build_methods", build)
-    monkeypatch.setattr("eval.cost_sweep.measure", measured)
+    monkeypatch.setattr("eval.cost.sweep.measure", measured)
     return made
 
 

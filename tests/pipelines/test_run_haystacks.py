@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from eval.haystack_tokens import RegionEncode
-from eval.haystacks import question_file
+from eval.haystacks.protocol import question_file
+from eval.haystacks.tokens import RegionEncode
 from pipelines import run_haystacks
 from ren_core import weights
 from ren_core.encoders.siglip2 import Sizes, random_siglip2

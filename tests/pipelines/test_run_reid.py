@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from eval.describe import Measure
-from eval.rows import patch_row
-from pipelines import fit_whitening, run_reid, token_rows
-from pipelines.pointing_cases import pointing_case, query_window
+from eval.reid.describe import Measure
+from eval.reid.rows import patch_row
+from pipelines import fit_whitening, run_reid
+from pipelines.shared import reid as token_rows
+from pipelines.shared.cases import pointing_case, query_window
 from ren_core.checkpoints import save_region_encoder
 from ren_core.encoders import catalog
 from ren_core.encoders.catalog import build_encoder

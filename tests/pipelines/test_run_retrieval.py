@@ -8,7 +8,7 @@ import pytest
 
 from pipelines import run_retrieval
 from ren_core.model import REN
-from tests.eval.test_retrieval import write_coco
+from tests.eval.retrieval.test_retrieval import write_coco
 from tests.tiny import tiny_ren
 
 

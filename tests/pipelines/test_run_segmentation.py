@@ -10,7 +10,7 @@ import pytest
 from pipelines import run_ablations, run_retrieval, run_segmentation
 from ren_core.errors import ConfigError
 from ren_core.model import REN
-from tests.eval.test_retrieval import write_coco
+from tests.eval.retrieval.test_retrieval import write_coco
 from tests.segmentation_sets import write_ade, write_camvid, write_voc
 from tests.tiny import tiny_ren
 
@@ -49,7 +49,7 @@ def test_voc_from_end_to_end_and_again(tmp_path, capsys, monkeypatch):
     assert "ren-slic-0.9" in printed
 
     encoded = []
-    monkeypatch.setattr("eval.segmentation_predict.direct_encode", lambda ren: encoded.append)
+    monkeypatch.setattr("eval.segmentation.predict.direct_encode", lambda ren: encoded.append)
     assert run_segmentation.main(command) == 0  # every feature is there already
     assert encoded == []
     assert results(out)["summary"] == found["summary"]

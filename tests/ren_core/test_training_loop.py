@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from ren_core.errors import StaleStageError
+from ren_core.sam2.masks import Sam2MaskConfig
+from ren_core.schedule import learning_rate_factor
 from ren_core.training import curves
 from ren_core.training.config import LossConfig
 from ren_core.training.learned_queries import build_objective
 from ren_core.training.pairs import PairRules
-from ren_core.training.sam2_masks import Sam2MaskConfig
-from ren_core.training.schedule import learning_rate_factor
 from ren_core.training.trainer import Worker, _Run, build_head, train, validate
 from tests.tiny import SPEC
 from tests.training_processes import CONFIG as BASE

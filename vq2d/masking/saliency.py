@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ren_core import weights
 from ren_core.encoders.base import IMAGENET_MEAN, IMAGENET_STD
-from vq2d.types import Image
+from ren_core.images import Image
 
 SIDE = 320  # px: the network's own input; others work too, being faster and coarser
 

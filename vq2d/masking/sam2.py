@@ -18,10 +18,10 @@ from ren_core.geometry import (
     largest_component,
     mask_to_box,
 )
+from ren_core.images import Image
+from ren_core.sam2.model import Sam2Model
 from vq2d.masking.base import Segment
-from vq2d.masking.sam2_model import Sam2Model
 from vq2d.masking.sam2_video import Sam2Tracker
-from vq2d.types import Image
 
 __all__ = ["Describe", "Sam2Model", "Sam2Segmenter", "Sam2Tracker"]
 

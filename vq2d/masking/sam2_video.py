@@ -18,9 +18,10 @@ from torch import Tensor
 
 from ren_core.errors import ConfigError
 from ren_core.geometry import Boxes, box_area, clip_boxes, mask_to_box
+from ren_core.images import Image
+from ren_core.sam2.model import Sam2Model
 from vq2d.masking.base import TrackStep
-from vq2d.masking.sam2_model import Sam2Model
-from vq2d.types import FrameSource, Image
+from vq2d.types import FrameSource
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)

@@ -1,0 +1,1 @@
+"""Time, memory and operations of REN and of what it is compared with."""

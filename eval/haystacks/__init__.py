@@ -1,0 +1,1 @@
+"""Visual Haystacks: which of many images answers a question."""

@@ -1,0 +1,1 @@
+"""Re-identification: which tokens find the same object again."""

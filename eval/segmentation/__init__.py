@@ -1,0 +1,1 @@
+"""Semantic segmentation: a linear head on patches against the same head on REN tokens."""

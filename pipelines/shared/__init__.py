@@ -1,0 +1,1 @@
+"""What several command lines share."""

@@ -1,0 +1,110 @@
+"""Which tokens a measurement compares: options of the command line, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from eval.features import PATCH, RAW
+from eval.reid.rows import Rows, fresh_head, head_rows, patch_row, superpixel_row
+from ren_core.checkpoints import load_region_encoder
+from ren_core.encoders.base import EncoderSpec, PatchEncoder
+from ren_core.encoders.catalog import EMBEDDED, NAMES, build_composite, build_encoder
+from ren_core.errors import ConfigError
+from ren_core.model import head_path
+from ren_core.presets import PRESETS, RENConfig
+
+ROWS = ("raw", "patch", "mask", "superpixel", "untrained", "start", "ren", "aligned", "joined")
+OF_HEADS = ("ren", "aligned", "joined")
+STARTS = {"untrained": "random", "start": "local"}
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Options that choose encoder, heads, prompts and data."""
+    parser.add_argument("--encoder", default="embedded", choices=NAMES, help="catalogue name")
+    parser.add_argument("--whitening", type=Path, help="composite to use in place of --encoder")
+    parser.add_argument(
+        "--head", type=Path, nargs="+", action="extend", help="region encoders (default: the own)"
+    )
+    parser.add_argument("--grid", type=int, help="prompts per side (default: the preset's, or 32)")
+    parser.add_argument("--input-size", type=int, help="pixels (default: the encoder's own)")
+    parser.add_argument("--features", type=Path, help="folder that keeps features between runs")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="data folder")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--device", default="cpu", help="torch device of the encoder")
+
+
+def chosen_encoder(args: argparse.Namespace) -> PatchEncoder:
+    """The catalogue's encoder, or another composite."""
+    if args.whitening is not None:
+        return build_composite(args.whitening, input_size=args.input_size)
+    return build_encoder(args.encoder, input_size=args.input_size)
+
+
+def chosen_heads(given: Sequence[Path] | None, spec: EncoderSpec) -> list[Path]:
+    """The heads given, or the one that ships for the embedded encoder.
+
+    Raises:
+        ConfigError: If two heads have one name.
+    """
+    if not given:
+        return [head_path(PRESETS[spec.name].head)] if spec.name == EMBEDDED.name else []
+    if len({path.stem for path in given}) < len(given):
+        names = ", ".join(map(str, given))
+        raise ConfigError(f"heads are named by their files and two share a name: {names}")
+    return list(given)
+
+
+def chosen_rows(
+    wanted: Sequence[str] | None, spec: EncoderSpec, heads: Sequence[Path]
+) -> tuple[str, ...]:
+    """The kinds of rows in the table's order; without a wish, all that there are.
+
+    Raises:
+        ConfigError: If a row needs a head and there is none, or an encoder that whitens.
+    """
+    if wanted is None:
+        wanted = [row for row in ROWS if (heads or row not in OF_HEADS)]
+        wanted = [row for row in wanted if spec.whitened or row != "raw"]
+    if set(OF_HEADS) & set(wanted) and not heads:
+        raise ConfigError(f"no head ships for {spec.name}; give one with --head, or other --rows")
+    if "raw" in wanted and not spec.whitened:
+        raise ConfigError(f"{spec.name} does not whiten: its row 'raw' would be its row 'patch'")
+    return tuple(row for row in ROWS if row in wanted)
+
+
+def prompting(grid: int | None, spec: EncoderSpec) -> RENConfig:
+    """How prompts are placed: as in the encoder's preset, with the grid asked for."""
+    config = PRESETS.get(spec.name, RENConfig(encoder=spec.name, head="", grid_size=32))
+    return config if grid is None else replace(config, grid_size=grid)
+
+
+def token_sources(
+    rows: Sequence[str],
+    spec: EncoderSpec,
+    prompts: RENConfig,
+    *,
+    heads: Sequence[Path],
+    seed: int = 0,
+) -> list[Rows]:
+    """What makes the tokens of every row; those of heads are called ``ren:STEM`` and so on.
+
+    The row ``mask`` has no tokens of its own: it is another query against ``patch``.
+
+    Raises:
+        DataError: If a head cannot be read or has another width than the encoder.
+    """
+    sources = [patch_row("raw", RAW)] if "raw" in rows else []
+    if {"patch", "mask"} & set(rows):
+        sources.append(patch_row("patch", PATCH))
+    if "superpixel" in rows:
+        sources.append(superpixel_row("superpixel", spec, prompts))
+    for name in (name for name in STARTS if name in rows):
+        sources.append(head_rows(fresh_head(spec, STARTS[name], seed), spec, prompts, ren=name))
+    for path in heads if set(OF_HEADS) & set(rows) else ():
+        head = load_region_encoder(path, expected_dim=spec.dim)
+        names = {kind: f"{kind}:{path.stem}" if kind in rows else None for kind in OF_HEADS}
+        sources.append(head_rows(head, spec, prompts, **names))
+    return sources

@@ -1,0 +1,1 @@
+"""SAM 2: the network, its weights, and its automatic masks."""

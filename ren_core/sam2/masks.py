@@ -1,0 +1,102 @@
+"""Region masks from SAM 2's automatic mask generator."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ren_core.errors import ConfigError, ShapeError
+from ren_core.images import Image
+from ren_core.training.rle_store import Rle
+
+FEATURE_STRIDES = (4, 8, 16)  # px per cell of the feature maps that the mask decoder reads
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sam2MaskConfig:
+    """Arguments of the generator; it would silently ignore a misspelt one.
+
+    Attributes:
+        points_per_side: Prompts per side of the image.
+        points_per_batch: Prompts that are decoded at once.
+        pred_iou_thresh: Least quality that the network predicts for a mask.
+        stability_score_thresh: Least stability of a mask under a shifted threshold.
+        box_nms_thresh: Masks whose boxes overlap more than this are duplicates.
+        min_mask_region_area: Smaller islands and holes are removed, in pixels.
+    """
+
+    points_per_side: int = 32
+    points_per_batch: int = 64
+    pred_iou_thresh: float = 0.8
+    stability_score_thresh: float = 0.9
+    box_nms_thresh: float = 0.7
+    min_mask_region_area: int = 0
+
+    def __post_init__(self) -> None:
+        if self.points_per_side < 1 or self.points_per_batch < 1 or self.min_mask_region_area < 0:
+            raise ConfigError(
+                f"need points_per_side and points_per_batch >= 1 and min_mask_region_area >= 0, "
+                f"got {self.points_per_side}, {self.points_per_batch}, {self.min_mask_region_area}"
+            )
+        for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must lie in 0..1, got {getattr(self, name)}")
+
+
+class Sam2Masks:
+    """All masks of an image, as COCO RLE.
+
+    Args:
+        network: A SAM 2 network (``SAM2Base``) with its weights, on its device.
+        config: Arguments of the generator.
+    """
+
+    def __init__(self, network: nn.Module, config: Sam2MaskConfig) -> None:
+        from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
+
+        self._generator: Any = SAM2AutomaticMaskGenerator(
+            network, output_mode="coco_rle", **dataclasses.asdict(config)
+        )
+        fit_feature_sizes(self._generator.predictor)
+
+    def __call__(self, image: Image) -> list[Rle]:
+        """Masks of an image (H, W, 3) uint8 RGB, largest predicted quality first; may be empty.
+
+        Raises:
+            ShapeError: If the image is not uint8 RGB; SAM 2 would take floats of another range.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ShapeError(f"SAM 2 needs (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+        with torch.inference_mode():
+            found: list[dict[str, Any]] = self._generator.generate(image)
+        found.sort(key=lambda mask: -float(mask["predicted_iou"]))
+        return [mask["segmentation"] for mask in found]
+
+    def encode_image(self, image: Image) -> None:
+        """Only the part of a call that does not depend on prompts: the image encoder."""
+        self._generator.predictor.set_image(image)
+        self._generator.predictor.reset_predictor()
+
+
+def image_predictor(network: nn.Module, mask_threshold: float = 0.0) -> Any:  # noqa: ANN401
+    """An official ``SAM2ImagePredictor`` on a network, fit for its image size."""
+    from sam2.sam2_image_predictor import SAM2ImagePredictor
+
+    predictor = SAM2ImagePredictor(network, mask_threshold=mask_threshold)
+    fit_feature_sizes(predictor)
+    return predictor
+
+
+def fit_feature_sizes(predictor: Any) -> None:  # noqa: ANN401 - has no types
+    """Let an official image predictor expect its own network's feature maps, not those of 1024 px.
+
+    Args:
+        predictor: A ``SAM2ImagePredictor``; changed in place.
+    """
+    sides = [int(predictor.model.image_size) // stride for stride in FEATURE_STRIDES]
+    predictor._bb_feat_sizes = [(side, side) for side in sides]

@@ -1,0 +1,386 @@
+"""The main job on synthetic clips with tiny models: found, counted, resumed, nothing held."""
+
+from __future__ import annotations
+
+import json
+import weakref
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.synthetic import write_video
+from tests.tiny import ColourSegmenter, ColourTracker, tiny_ren
+from vq2d.ego4d import clips as video
+from vq2d.ego4d.annotations import load_annotations
+from vq2d.job.answers import load_localization
+from vq2d.job.outputs import write_failures, write_submission, write_traces
+from vq2d.job.runner import Runner
+from vq2d.localize.encode import Matcher, MatchingConfig
+from vq2d.localize.localizer import Localization, Localizer, Question
+from vq2d.localize.presets import VQ2DConfig
+from vq2d.localize.query import QueryConfig
+from vq2d.localize.refine import RefineConfig
+from vq2d.localize.search import FrameScores, SearchConfig
+from vq2d.localize.tokens import TokenConfig, clip_tokens
+from vq2d.scoring.metrics import evaluate
+from vq2d.types import QueryKey
+
+W, H, FRAMES = 96, 64, 30
+RED, BLUE = (230, 20, 20), (20, 40, 230)
+SHOWN = {RED: [(3, 8), (15, 21)], BLUE: [(1, 4), (9, 14)]}  # half-open ranges of frames
+
+
+def place(colour, i):
+    left = 8 + 2 * (i % 12) + (40 if colour == BLUE else 0)
+    top = 10 if colour == RED else 34
+    return np.array([left, top, left + 16, top + 16], np.float32)
+
+
+def frame(i, shade=90):
+    shade = np.linspace(shade, 150, W)[None, :, None] + np.linspace(0, 20, H)[:, None, None]
+    image = np.repeat(shade, 3, axis=2).astype(np.uint8)
+    for colour, ranges in SHOWN.items():
+        if any(a <= i < b for a, b in ranges):
+            x1, y1, x2, y2 = place(colour, i).astype(int)
+            image[y1:y2, x1:x2] = colour
+    return image
+
+
+def json_box(box, i):
+    x1, y1, x2, y2 = (float(v) for v in box)
+    return {
+        "frame_number": i,
+        "x": x1,
+        "y": y1,
+        "width": x2 - x1,
+        "height": y2 - y1,
+        "rotation": 0,
+        "original_width": W,
+        "original_height": H,
+        "video_frame_number": 6 * i,
+    }
+
+
+def query_set(colour, crop_frame, query_frame, answer):
+    return {
+        "is_valid": True,
+        "errors": [],
+        "warnings": [],
+        "query_frame": query_frame,
+        "query_video_frame": 6 * query_frame,
+        "object_title": str(colour),
+        "visual_crop": json_box(place(colour, crop_frame), crop_frame),
+        "response_track": [json_box(place(colour, i), i) for i in range(*answer)],
+    }
+
+
+def clip_json(uid, query_sets):
+    return {
+        "clip_uid": uid,
+        "video_start_sec": 0.0,
+        "video_end_sec": FRAMES / 5,
+        "video_start_frame": 0,
+        "video_end_frame": 6 * FRAMES,
+        "clip_start_sec": 0,
+        "clip_end_sec": FRAMES / 5,
+        "clip_start_frame": 0,
+        "clip_end_frame": 6 * FRAMES,
+        "clip_fps": 5.0,
+        "annotation_complete": True,
+        "source_clip_uid": "s",
+        "annotations": [{"query_sets": query_sets, "warnings": [], "annotation_uid": "a" + uid}],
+    }
+
+
+def write_annotations(folder, clips):
+    """The validation split of one video, in the ego4d CLI's layout."""
+    document = {
+        "version": "1.0.5",
+        "date": "220517",
+        "description": "VQ",
+        "manifest": "",
+        "videos": [{"video_uid": "video", "split": "val", "clips": clips}],
+    }
+    (folder / "v2/annotations").mkdir(parents=True)
+    (folder / "v2/annotations/vq_val.json").write_text(json.dumps(document))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ego")
+    queries = {
+        "1": query_set(RED, 4, 28, (15, 21)),
+        "2": query_set(BLUE, 2, 28, (9, 14)),
+        "3": query_set(RED, 4, 14, (3, 8)),  # asked earlier; its crop is its only occurrence
+    }
+    clips = [
+        clip_json(uid, queries if uid == "one" else {"1": queries["1"]})
+        for uid in ("one", "two", "absent")
+    ]
+    write_annotations(folder, clips)
+    (folder / "v2/clips").mkdir()
+    for uid, shade in (("one", 90), ("two", 110)):  # equal files would share their tokens
+        write_video(folder / f"v2/clips/{uid}.mp4", [frame(i, shade) for i in range(FRAMES)])
+    return folder
+
+
+CONFIG = VQ2DConfig(
+    grid_size=8,
+    tokens=TokenConfig(matching=MatchingConfig(space="patch"), chunk_frames=8, batch_crops=10),
+    query=QueryConfig(crop_factors=(1.0, 2.0)),
+    search=SearchConfig(top_k=6, floor=0.5),
+    refine=RefineConfig(crop_factors=(1.5, 2.5), floor=0.5, keep_ratio=0.9),
+)
+
+
+EMPTY = FrameScores(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros((0, 2), np.float32))
+
+
+class FramesInMemory:
+    size_hw = (H, W)
+
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return self.images[i]
+
+
+def make_runner(root, cache, config=CONFIG):
+    matcher = Matcher(tiny_ren(), config.tokens.matching)
+    localizer = Localizer(matcher, ColourSegmenter(), ColourTracker(), config)
+    annotations = load_annotations(root / "v2/annotations/vq_val.json")
+    return Runner(annotations, root, localizer, cache=cache)
+
+
+def run(root, cache, out, config=CONFIG, **options):
+    runner = make_runner(root, cache, config)
+    report = runner.run(**options)
+    write_submission(runner.annotations, report, out)
+    write_traces(report, out)
+    write_failures(report, out)
+    return report
+
+
+@pytest.fixture(scope="module")
+def finished(root, tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished")
+    return run(root, out / "cache", out), out
+
+
+def test_the_last_occurrences_are_found(finished, root):
+    _, out = finished
+    submission = json.loads((out / "submission.json").read_text())
+    sets = submission["results"]["videos"][0]["clips"][0]["predictions"][0]["query_sets"]
+    assert [b["fno"] for b in sets["1"]["bboxes"]] == list(range(15, 21))
+    assert [b["fno"] for b in sets["2"]["bboxes"]] == list(range(9, 14))
+    figures = evaluate(submission, json.loads((root / "v2/annotations/vq_val.json").read_text()))
+    assert figures["success"] >= 50  # one clip is absent, one query has no other occurrence
+
+
+@pytest.mark.parametrize(
+    ("search_end", "answer"),
+    [
+        (25, (3, 8)),  # 15 to 20 is the occurrence of the query's own picture
+        (12, None),  # nothing but frames before it
+    ],
+)
+def test_the_rest_of_the_querys_own_occurrence_yields(tmp_path, search_end, answer):
+    frames = FramesInMemory([frame(i) for i in range(FRAMES)])
+    # only the picture's own frame is suppressed: the search sees the occurrence go on
+    config = replace(CONFIG, search=replace(CONFIG.search, query_ratio=1.1))
+    matcher = Matcher(tiny_ren(), config.tokens.matching)
+    localizer = Localizer(matcher, ColourSegmenter(), ColourTracker(), config)
+    chunks = clip_tokens(frames, matcher, config.tokens, directory=tmp_path, num_frames=FRAMES)
+    crop = 17 if answer else 5
+    question = Question(frames[crop], place(RED, crop), search_end, crop)
+    track = localizer.localize(question, frames, chunks).track
+    assert track is not None
+    expected = answer or (6, 8)  # without another candidate it is kept, from after the picture
+    assert (track.start_frame, track.end_frame) == expected
+
+
+def test_an_absent_clip_is_reported_and_the_others_go_on(finished):
+    report, out = finished
+    failures = json.loads((out / "failures.json").read_text())
+    assert list(failures) == ["not answered"]
+    assert list(failures["not answered"]) == ["v0-c2-a0-q1"]
+    assert "absent" in failures["not answered"]["v0-c2-a0-q1"]
+    assert len(report.tasks) == 4
+    submission = json.loads((out / "submission.json").read_text())
+    empty = submission["results"]["videos"][0]["clips"][2]["predictions"][0]["query_sets"]
+    assert empty == {"1": {"bboxes": [], "score": 0.0}}
+
+
+def test_traces_tell_what_each_stage_knew(finished):
+    traces = json.loads((finished[1] / "trace.json").read_text())
+    good = traces["v0-c0-a0-q1"]
+    assert good["tracked_candidate_in_truth"]
+    assert good["seed_box_iou"] > 0.8
+    assert len(traces) == 4
+
+
+def test_each_crop_of_each_frame_is_encoded_once(root, tmp_path):
+    runner = make_runner(root, tmp_path / "cache")
+    grids = []
+    original = runner.localizer.matcher.grid
+    runner.localizer.matcher.grid = lambda images: grids.append(len(images)) or original(images)
+    runner.localizer.localize = lambda *_: (_ for _ in ()).throw(RuntimeError("not now"))
+    report = runner.run()
+    assert sum(grids) == 2 * 5 * FRAMES  # two clips, whatever the number of queries
+    assert len(report.failures) == 5
+
+
+@pytest.mark.parametrize("space", ["ren", "aligned", "patch", "ren+patch"])
+def test_tokens_of_every_space_survive_the_disk(space, tmp_path):
+    matcher = Matcher(tiny_ren(), MatchingConfig(space=space))
+    images = [frame(i) for i in range(3)]
+    frames = FramesInMemory(images)
+    config = TokenConfig(matching=matcher.config, crop_factors=(1,), chunk_frames=2)
+    chunks = clip_tokens(frames, matcher, config, directory=tmp_path, num_frames=3)
+    kept = np.concatenate([chunk.vectors() for chunk in chunks])
+    made = torch.cat([matcher.grid([image])[0].vectors for image in images]).numpy()
+    np.testing.assert_allclose(kept, made, atol=2e-3)
+
+
+def test_a_second_run_does_nothing(finished, root):
+    report, out = finished
+    before = {p: p.stat().st_mtime_ns for p in (out / "cache").rglob("*") if p.is_file()}
+    again = run(root, out / "cache", out)
+    assert report.images_encoded > 0
+    assert again.images_encoded == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_tokens_are_shared_by_presets_of_later_stages(finished, root, tmp_path):
+    _, out = finished
+    config = VQ2DConfig(grid_size=8, tokens=CONFIG.tokens, search=SearchConfig(top_k=2))
+    first, other = make_runner(root, out / "cache"), make_runner(root, out / "cache", config)
+    assert other.tokens_dir == first.tokens_dir
+    assert other.answers_dir != first.answers_dir
+
+
+def test_limit_and_overwrite(root, tmp_path):
+    report = run(root, tmp_path / "cache", tmp_path, limit=2)
+    assert len(report.tasks) == 2
+    again = run(root, tmp_path / "cache", tmp_path, limit=2, overwrite=True)
+    assert 0 < again.images_encoded < report.images_encoded  # queries anew, tokens kept
+
+
+def test_answers_survive_the_disk(finished):
+    task = finished[0].tasks[0]
+    found = load_localization(task.path)
+    assert found.seed.frame_idx in [c.frame_idx for c in found.candidates]
+    assert found.track.boxes_xyxy.dtype == np.float32
+    assert len(found.scores.frame_idx) == 28
+
+
+def many_clips(folder, count):
+    """``count`` clips of one query each, their files equal but for the shade."""
+    queries = {"1": query_set(RED, 4, 28, (15, 21))}
+    write_annotations(folder, [clip_json(f"clip{i}", queries) for i in range(count)])
+    (folder / "v2/clips").mkdir()
+    for n in range(count):
+        images = [frame(i, 90 + n) for i in range(FRAMES)]
+        write_video(folder / f"v2/clips/clip{n}.mp4", images)
+    return folder
+
+
+def test_one_clip_is_held_at_a_time(tmp_path, monkeypatch):
+    root = many_clips(tmp_path, 5)
+    runner = make_runner(root, tmp_path / "cache")
+    alive, held, files = weakref.WeakSet(), [], []
+
+    def counted(*args):
+        frames = video.open_clip(*args, use_decord=False)  # PyAV keeps its file open
+        alive.add(frames)
+        held.append(len(alive))
+        files.append(len(list(Path("/proc/self/fd").iterdir())) if Path("/proc").is_dir() else 0)
+        return frames
+
+    monkeypatch.setattr("vq2d.job.runner.open_clip", counted)
+    report = runner.run()
+    assert len(report.tasks) == 5
+    assert max(held) == 1
+    assert max(files) <= files[0] + 1
+    assert not alive
+
+
+@pytest.mark.parametrize("error", [OSError("too many open files"), ValueError("odd"), KeyError(1)])
+def test_whatever_goes_wrong_with_one_clip_the_others_go_on(root, tmp_path, monkeypatch, error):
+    def fails_on_two(folder, clip):
+        if clip.clip_uid == "two":
+            raise error
+        return video.open_clip(folder, clip)
+
+    monkeypatch.setattr("vq2d.job.runner.open_clip", fails_on_two)
+    runner = make_runner(root, tmp_path / "cache")
+    runner.localizer.localize = lambda *_: Localization(None, EMPTY, (), None, 1)
+    report = runner.run()
+    assert len(report.tasks) == 3
+    assert report.failures[QueryKey(0, 1, 0, "1")] == f"{type(error).__name__}: {error}"
+
+
+def edited(root, folder, change):
+    """The data of ``root`` with its annotation file changed."""
+    document = json.loads((root / "v2/annotations/vq_val.json").read_text())
+    change(document["videos"][0]["clips"])
+    (folder / "v2/annotations").mkdir(parents=True)
+    (folder / "v2/annotations/vq_val.json").write_text(json.dumps(document))
+    (folder / "v2/clips").symlink_to(root / "v2/clips")
+    return folder
+
+
+def test_damaged_queries_are_failures_and_count_as_asked(root, tmp_path):
+    def damage(clips):
+        clips[0]["annotations"][0]["query_sets"]["1"]["visual_crop"]["width"] = 0
+        clips[1]["clip_fps"] = -5
+
+    folder = edited(root, tmp_path, damage)
+    runner = make_runner(folder, tmp_path / "cache")
+    runner.localizer.localize = lambda *_: Localization(None, EMPTY, (), None, 1)
+    report = runner.run()
+    reasons = {str(key): reason for key, reason in report.failures.items()}
+    assert "no area" in reasons.pop("v0-c0-a0-q1")
+    assert "clip_fps" in reasons.pop("v0-c1-a0-q1")
+    assert list(reasons) == ["v0-c2-a0-q1"]
+    assert len(report.asked) == 5
+    assert list(runner.run(limit=1).failures) == [QueryKey(0, 0, 0, "1")]
+    write_failures(report, tmp_path)
+    listed = json.loads((tmp_path / "failures.json").read_text())
+    assert list(listed) == ["not answered"]
+    assert list(listed["not answered"]) == ["v0-c0-a0-q1", "v0-c1-a0-q1", "v0-c2-a0-q1"]
+
+
+def test_a_clip_that_ends_early_is_searched_as_far_as_it_goes(root, tmp_path):
+    def ask_late(clips):
+        clips[1]["annotations"][0]["query_sets"]["1"]["query_frame"] = FRAMES + 1
+
+    folder = edited(root, tmp_path, ask_late)
+    report = run(folder, tmp_path / "cache", tmp_path)
+    key = QueryKey(0, 1, 0, "1")
+    assert list(report.in_part) == [key]
+    assert "ends after 30 of the 31 frames" in report.in_part[key]
+    assert key in [task.query.key for task in report.tasks]
+    listed = json.loads((tmp_path / "failures.json").read_text())
+    assert list(listed["answered in part"]) == ["v0-c1-a0-q1"]
+    submission = json.loads((tmp_path / "submission.json").read_text())
+    sets = submission["results"]["videos"][0]["clips"][1]["predictions"][0]["query_sets"]
+    assert [b["fno"] for b in sets["1"]["bboxes"]] == list(range(15, 21))
+
+
+def test_answers_know_the_weights_of_segmenter_and_tracker(root, tmp_path):
+    annotations = load_annotations(root / "v2/annotations/vq_val.json")
+    localizer = make_runner(root, tmp_path).localizer
+    first, other = (
+        Runner(annotations, root, localizer, cache=tmp_path, weights=[weights])
+        for weights in ("0123", "4567")
+    )
+    assert first.tokens_dir == other.tokens_dir
+    assert first.answers_dir != other.answers_dir

@@ -1,0 +1,284 @@
+"""The SAM 2 segmenter and its weights: the true architecture, seeded random weights, 128 px."""
+
+import threading
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from torch import nn
+
+from ren_core.errors import ConfigError, DataError, ShapeError
+from ren_core.geometry import largest_component
+from ren_core.sam2 import model as sam2_model
+from vq2d.masking.sam2 import Sam2Model, Sam2Segmenter, Sam2Tracker
+
+SIZE_HW = (72, 128)
+BOX = np.array([30, 16, 74, 50], np.float32)
+
+
+def noise_with_square(seed):
+    """Dark noise with a bright textured square."""
+    random = np.random.default_rng(seed)
+    image = random.integers(0, 60, (*SIZE_HW, 3))
+    image[20:44, 27:51] += random.integers(60, 190, (24, 24, 3))
+    return image.astype(np.uint8)
+
+
+IMAGE = noise_with_square(7)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Sam2Model.random("sam2.1_hiera_t", 0, device="cpu", image_size=128)
+
+
+def look(image, mask):
+    """Mean colour of the masked part, as a unit vector."""
+    return nn.functional.normalize(torch.from_numpy(image[mask].mean(axis=0) - 60.0), dim=0)
+
+
+def offers_of(segmenter):
+    """The three masks of a point, straight from the official predictor."""
+    predictor = segmenter.model.image_predictor(segmenter._predictor.mask_threshold)
+    predictor.set_image(IMAGE)
+    masks, trusts, _ = predictor.predict(np.array([[40.0, 30.0]]), np.array([1]))
+    return masks > 0, trusts
+
+
+def test_the_most_similar_of_three_masks_is_chosen(model):
+    plain = Sam2Segmenter(model, look)
+    pieces = [largest_component(mask) for mask in offers_of(plain)[0]]
+    assert len({piece.tobytes() for piece in pieces}) == 3
+    codes = dict(zip((p.tobytes() for p in pieces), torch.eye(3), strict=True))
+    segmenter = Sam2Segmenter(model, lambda image, mask: codes[mask.tobytes()])
+    for wanted, piece in enumerate(pieces):
+        rows = torch.stack([torch.full((3,), -0.5), torch.eye(3)[wanted]])
+        found = segmenter.from_point(IMAGE, (40.0, 30.0), appearance=rows)
+        assert np.array_equal(found.mask, piece)
+
+
+def test_without_appearance_the_most_trusted_mask_is_chosen(model):
+    segmenter = Sam2Segmenter(model, look)
+    masks, trusts = offers_of(segmenter)
+    found = segmenter.from_point(IMAGE, (40.0, 30.0))
+    assert found.score == pytest.approx(trusts.max())
+    assert np.array_equal(found.mask, largest_component(masks[trusts.argmax()]))
+    assert found.mask.shape == SIZE_HW
+    assert segmenter.describe(IMAGE, found.mask).shape == (3,)
+
+
+def test_thresholds_give_empty_and_full_masks(model):
+    empty = Sam2Segmenter(model, look, mask_threshold=1e6)
+    assert empty.from_point(IMAGE, (40.0, 30.0), appearance=torch.eye(3)) is None
+    assert empty.from_box(IMAGE, BOX) is None
+    full = Sam2Segmenter(model, look, mask_threshold=-1e6).from_box(IMAGE, BOX)
+    assert full.box_xyxy.tolist() == [0, 0, SIZE_HW[1], SIZE_HW[0]]
+
+
+def test_a_box_gives_one_mask_of_the_blurred_image(model):
+    segmenter = Sam2Segmenter(model, look)
+    found = segmenter.from_box(IMAGE, BOX)
+    predictor = model.image_predictor(0.0)
+    weights = np.array([1, 2, 1]) / 4
+    padded = np.pad(IMAGE.astype(float), ((1, 1), (1, 1), (0, 0)), mode="reflect")
+    rows = sum(w * padded[i : i + SIZE_HW[0]] for i, w in enumerate(weights))
+    blurred = sum(w * rows[:, i : i + SIZE_HW[1]] for i, w in enumerate(weights))
+    predictor.set_image(np.floor(blurred + 0.5).astype(np.uint8))
+    masks, trusts, _ = predictor.predict(box=BOX, multimask_output=False)
+    assert found.score == pytest.approx(trusts[0], abs=1e-5)
+    assert (found.mask != largest_component(masks[0] > 0)).mean() < 0.01
+
+
+def test_a_box_is_cut_to_the_image(model):
+    segmenter = Sam2Segmenter(model, look)
+    inside = segmenter.from_box(IMAGE, np.array([100, 50, 128, 72], np.float32))
+    beyond = segmenter.from_box(IMAGE, np.array([100, 50, 300, 90], np.float32))
+    assert np.array_equal(inside.mask, beyond.mask)
+    assert segmenter.from_box(IMAGE, np.array([-9, 0, 0, 20], np.float32)) is None
+
+
+def test_the_embedding_of_the_same_content_is_reused(model, monkeypatch):
+    segmenter = Sam2Segmenter(model, look)
+    encoded = []
+    encode = segmenter._predictor.set_image
+    monkeypatch.setattr(
+        segmenter._predictor, "set_image", lambda image: (encoded.append(1), encode(image))
+    )
+    first = segmenter.from_point(IMAGE, (40.0, 30.0))
+    segmenter.from_point(IMAGE.copy(), (90.0, 60.0))
+    assert len(encoded) == 1
+    other = noise_with_square(8)
+    segmenter.from_point(other, (40.0, 30.0))
+    assert len(encoded) == 2
+    again = segmenter.from_point(IMAGE, (40.0, 30.0))
+    assert len(encoded) == 3
+    assert np.array_equal(first.mask, again.mask)
+
+
+def test_tall_images_and_strided_views_are_segmented(model):
+    tall = np.rot90(noise_with_square(3))
+    assert not tall.flags.c_contiguous
+    found = Sam2Segmenter(model, look).from_point(tall, (30.0, 80.0))
+    assert found.mask.shape == (128, 72)
+
+
+@pytest.mark.parametrize(
+    "image", [IMAGE.astype(np.float32), IMAGE[..., 0], np.zeros((9, 9, 4), np.uint8)]
+)
+def test_only_rgb_bytes_are_taken(model, image):
+    segmenter = Sam2Segmenter(model, look)
+    with pytest.raises(ShapeError, match="uint8 RGB"):
+        segmenter.from_point(image, (4.0, 4.0))
+    with pytest.raises(ShapeError, match="uint8 RGB"):
+        segmenter.from_box(image, BOX)
+
+
+@pytest.mark.parametrize("appearance", [torch.zeros(0, 3), torch.zeros(3)])
+def test_appearance_must_have_rows(model, appearance):
+    with pytest.raises(ShapeError, match=r"appearance must be \(K, D\)"):
+        Sam2Segmenter(model, look).from_point(IMAGE, (40.0, 30.0), appearance=appearance)
+
+
+class Pair(list):
+    """The smallest FrameSource."""
+
+    size_hw = SIZE_HW
+
+
+def test_segmenter_and_tracker_share_one_set_of_weights(model):
+    segmenter, tracker = Sam2Segmenter(model, look), Sam2Tracker(model)
+    assert segmenter._predictor.model is tracker.model.network
+    before = segmenter.from_point(IMAGE, (40.0, 30.0))
+    assert len(list(tracker.propagate(Pair([IMAGE, IMAGE]), 1, BOX, -1))) == 2
+    after = Sam2Segmenter(model, look).from_point(IMAGE, (40.0, 30.0))
+    assert np.array_equal(before.mask, after.mask)
+
+
+@pytest.mark.parametrize("builder", ["build_sam2", "build_sam2_video_predictor"])
+def test_masks_are_those_of_the_official_image_and_video_networks(model, builder):
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_module("sam2", version_base="1.2"):
+        from sam2 import build_sam
+
+        official = getattr(build_sam, builder)(
+            "configs/sam2.1/sam2.1_hiera_t.yaml",
+            device="cpu",
+            hydra_overrides_extra=["++model.image_size=128"],
+        )
+    official.load_state_dict(model.network.state_dict(), strict=True)
+    results = []
+    for network in (official, model.network):
+        predictor = Sam2Model("", network, torch.float32).image_predictor(0.0)
+        predictor.set_image(IMAGE)
+        results.append(predictor.predict(box=BOX, multimask_output=False, return_logits=True))
+    assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
+
+
+# Weights.
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_generator_alone(model):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    twin = Sam2Model.random("sam2.1_hiera_t", 0, device="cpu", image_size=128)
+    assert torch.equal(torch.rand(3), expected)
+    other = Sam2Model.random("sam2.1_hiera_t", 1, device="cpu", image_size=128)
+    key = "sam_mask_decoder.iou_token.weight"
+    assert torch.equal(twin.network.state_dict()[key], model.network.state_dict()[key])
+    assert not torch.equal(other.network.state_dict()[key], model.network.state_dict()[key])
+    assert not twin.network.training
+
+
+def test_hydra_is_left_as_it_was_found(model):
+    GlobalHydra.instance().clear()
+    sam2_model.build_network("sam2.1_hiera_t", 128)
+    assert not GlobalHydra.instance().is_initialized()
+    with hydra.initialize_config_module("sam2", version_base="1.2"):
+        sam2_model.build_network("sam2.1_hiera_t", 128)
+        assert GlobalHydra.instance().is_initialized()
+
+
+def test_a_checkpoint_is_found_in_the_cache_and_loaded(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("REN_CACHE", str(tmp_path))
+    torch.save({"model": model.network.state_dict()}, tmp_path / "sam2.1_hiera_tiny.pt")
+    loaded = Sam2Model.from_checkpoint(
+        "sam2.1_hiera_t", device="cpu", dtype=torch.bfloat16, image_size=128
+    )
+    assert (loaded.name, loaded.dtype, loaded.image_size) == ("sam2.1_hiera_t", torch.bfloat16, 128)
+    expected = model.network.state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in loaded.network.state_dict().items())
+    explicit = Sam2Model.from_checkpoint(
+        "sam2.1_hiera_t", tmp_path / "sam2.1_hiera_tiny.pt", device="cpu"
+    )
+    assert (explicit.dtype, explicit.image_size) == (torch.float32, 1024)
+
+
+def test_a_missing_checkpoint_names_the_commands_that_fetch_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("REN_CACHE", str(tmp_path))
+    with pytest.raises(DataError, match=r"large.pt .*is missing.* https://dl.fbaipublic") as caught:
+        Sam2Model.from_checkpoint(device="cpu")
+    assert "fetch_weights.py sam2.1-hiera-large" in str(caught.value)
+    with pytest.raises(DataError, match=r"other.pt .*fetch_weights.py sam2.1-hiera-base-plus"):
+        sam2_model.find_checkpoint("sam2.1_hiera_b+", tmp_path / "other.pt")
+
+
+def test_checkpoints_that_do_not_fit_are_explained(model):
+    state = dict(model.network.state_dict())
+
+    def refused(content, message, name="sam2.1_hiera_t"):
+        network = model.network if name == model.name else sam2_model.build_network(name, 64)
+        with pytest.raises(DataError, match=f"does not fit {name}: {message}"):
+            sam2_model.load_strictly(network, content, name)
+
+    refused(state, r"\d+ missing \(such as image_encoder", "sam2.1_hiera_s")
+    without = {k: v for k, v in state.items() if k != "no_mem_embed"}
+    refused(without, r"1 missing \(such as no_mem_embed\)")
+    refused({**state, "stray": torch.zeros(1)}, r"1 unexpected \(such as stray\)")
+    reshaped = {**state, "no_mem_embed": torch.zeros(2)}
+    refused(reshaped, r"1 wrong shape \(such as no_mem_embed\)")
+
+
+def test_damaged_and_foreign_files_are_explained(tmp_path):
+    path = tmp_path / "file.pt"
+    torch.save({"weights": {}}, path)
+    with pytest.raises(DataError, match="no 'model' entry"):
+        sam2_model.read_checkpoint(path)
+    torch.save({"model": threading.Thread}, path)  # code, which must not run
+    with pytest.raises(DataError, match="cannot be read as weights"):
+        sam2_model.read_checkpoint(path)
+    torch.save({"model": {"a": torch.zeros(999)}}, path)
+    for damaged in (path.read_bytes()[:900], b"not a checkpoint", b""):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="cannot be read as weights"):
+            sam2_model.read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "sam2.1_hiera_x"}, "SAM 2 model must be one of"),
+        ({"dtype": torch.float64}, "dtype must be"),
+        ({"image_size": 100}, "image_size must be a multiple of 32"),
+    ],
+)
+def test_settings_that_sam2_does_not_have_are_refused(change, message):
+    settings = {"name": "sam2.1_hiera_t", "seed": 0, "device": "cpu", **change}
+    with pytest.raises(ConfigError, match=message):
+        Sam2Model.random(**settings)
+
+
+@pytest.mark.parametrize("name", ["sam2.1_hiera_s", "sam2.1_hiera_b+"])
+def test_other_sizes_are_built(name):
+    network = sam2_model.build_network(name, 64)
+    assert network.image_size == 64

@@ -1,0 +1,354 @@
+"""Video reading: the right frame, in every order, from every kind of file."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ren_core.errors import ConfigError, DataError
+from tests.places import SHARED
+from tests.synthetic import TICKS, frame_number, numbered_frame, write_numbered, write_video
+from vq2d.ego4d.annotations import Clip, annotation_path, load_annotations
+from vq2d.ego4d.clips import open_clip
+from vq2d.video import index, readers
+from vq2d.video.frames import VideoFrames, open_video
+from vq2d.video.index import read_timeline
+from vq2d.video.readers import DecordReader
+from vq2d.video.timeline import Timeline, exact_rate, select_frames
+
+NTSC = Fraction(30000, 1001)
+CLIP = Clip("video", "clip", 300, 450, 5.0, 25, ())
+
+
+def make_timeline(pts, time_base=Fraction(1, 1000)) -> Timeline:
+    pts = np.array(pts, np.int64)
+    rate = exact_rate(pts, time_base)
+    return Timeline(Path("x"), pts, (0,), time_base, rate, (2, 2), 0, "h264", "yuv420p")
+
+
+def on_screen(times, t):
+    """Reference: the last frame shown at or before t, counted from the first frame."""
+    return max(n for n, time in enumerate(times) if time - times[0] <= t)
+
+
+def wandering(n: int, rng: np.random.Generator) -> list[Fraction]:
+    """Presentation times of a phone: about 30 fps, some frames late, some dropped."""
+    steps = rng.choice([1 / 30, 1 / 24, 1 / 60, 0.1, 0.5], n, p=[0.6, 0.2, 0.1, 0.08, 0.02])
+    return [Fraction(round(t * TICKS), TICKS) for t in np.cumsum(steps) - steps[0]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("videos")
+
+
+@pytest.fixture(scope="module")
+def files(folder) -> dict[str, tuple[Path, list[int]]]:
+    """Files by kind, each with the numbers that its 5-fps frames must carry."""
+    times = wandering(300, np.random.default_rng(1))
+    ntsc = [Fraction(n * 1001, 30000) for n in range(300)]
+    by_time = {
+        "ntsc": (write_numbered(folder / "ntsc.mp4", 300, NTSC), ntsc),
+        "vfr": (write_numbered(folder / "vfr.mp4", 300, times=times), times),
+        "24": (write_numbered(folder / "24.mkv", 150, 24), [Fraction(n, 24) for n in range(150)]),
+    }
+    cases = {
+        kind: (path, [on_screen(t, Fraction(i, 5)) for i in range(int(t[-1] * 5) + 1)])
+        for kind, (path, t) in by_time.items()
+    }
+    cases["5"] = (write_numbered(folder / "5.mp4", 140, 5, keyint=250), list(range(140)))
+    cases["30"] = (write_numbered(folder / "30.mp4", 601, 30), list(range(0, 601, 6)))
+    cases["30mkv"] = (write_numbered(folder / "30.mkv", 200, 30), list(range(0, 200, 6)))
+    vp9 = write_numbered(folder / "vp9.mp4", 100, 30, codec="libvpx-vp9")
+    cases["vp9"] = (vp9, list(range(0, 100, 6)))
+    return cases
+
+
+@pytest.fixture(scope="module")
+def long_file(folder) -> Path:
+    """132 MiB of RGB pixels."""
+    images = (numbered_frame(n, (240, 320)) for n in range(600))
+    return write_video(folder / "long.mp4", images, 5)
+
+
+KINDS = ["5", "30", "30mkv", "ntsc", "vfr", "24", "vp9"]
+
+
+@pytest.mark.parametrize("use_decord", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_order_gives_the_right_frames(files, kind, use_decord):
+    path, expected = files[kind]
+    frames = open_video(path, use_decord=use_decord)
+    n = len(frames)
+    assert [frame_number(image) for image in frames] == expected
+    assert [frame_number(frames[i]) for i in reversed(range(n))] == expected[::-1]
+    order = np.random.default_rng(2).permutation(n)[:40]
+    assert [frame_number(frames[int(i)]) for i in order] == [expected[i] for i in order]
+    middle = list(range(n // 2, n)) + list(range(n // 2, -1, -1))  # track both ways from a frame
+    assert [frame_number(frames[i]) for i in middle] == [expected[i] for i in middle]
+
+
+@pytest.mark.parametrize("kind", ["5", "30", "vp9"])
+def test_decord_and_pyav_give_the_same_bytes(files, kind):
+    pytest.importorskip("decord")
+    fast, plain = (open_video(files[kind][0], use_decord=flag) for flag in (True, False))
+    assert isinstance(fast._reader, DecordReader)
+    assert not isinstance(plain._reader, DecordReader)
+    assert all(np.array_equal(a, b) for a, b in zip(fast, plain, strict=True))
+    assert isinstance(fast._reader, DecordReader), "decord failed on the way"
+
+
+def test_odd_files_are_not_given_to_decord(files):
+    assert not any(DecordReader.fits(read_timeline(files[k][0])) for k in ("ntsc", "vfr", "24"))
+
+
+@pytest.mark.parametrize("kind", ["5", "30", "30mkv", "ntsc", "vp9"])
+def test_header_index_equals_the_packets(files, kind):
+    timeline = read_timeline(files[kind][0])
+    pts, keys = index._packet_index(files[kind][0])
+    assert timeline.pts.tolist() == pts.tolist()
+    assert timeline.keys == keys
+
+
+@given(st.lists(st.integers(1, 700), min_size=1, max_size=60), st.sampled_from([1, 5, 7, 30]))
+def test_frames_are_the_last_at_or_before_their_time(gaps, fps):
+    pts = np.cumsum([17, *gaps])
+    timeline = make_timeline(pts)
+    numbers = select_frames(timeline, Fraction(fps))
+    if timeline.rate is None:
+        shown = [Fraction(int(p), 1000) for p in pts]
+        assert numbers.tolist() == [on_screen(shown, Fraction(i, fps)) for i in range(len(numbers))]
+        assert Fraction(len(numbers), fps) > shown[-1] - shown[0]
+
+
+@given(st.integers(1, 5000), st.integers(0, 900))
+def test_thirty_and_five_fps_are_counted(count, start):
+    thirty = make_timeline(np.round(np.arange(count) * 1000 / 30))
+    five = make_timeline(np.arange(count) * 200)
+    assert thirty.rate == 30 or count == 1
+    assert select_frames(five, Fraction(5)).tolist() == list(range(count))
+    if thirty.rate == 30:
+        cut = select_frames(thirty, Fraction(5), start=Fraction(start, 30), count=20)
+        assert cut.tolist() == list(range(start, count, 6))[:20]
+
+
+def test_ntsc_is_never_taken_for_thirty():
+    pts = np.round(np.arange(40) * 1001 / 30000 * 1000)
+    assert make_timeline(pts).rate is None
+    assert make_timeline(np.arange(100), Fraction(1001, 30000)).rate is None
+
+
+def test_other_output_rates(files):
+    assert [frame_number(f) for f in open_video(files["30"][0], 10)] == list(range(0, 601, 3))
+    repeated = [frame_number(f) for f in open_video(files["5"][0], 10.0)]
+    assert repeated == [n // 2 for n in range(279)]
+    with pytest.raises(ConfigError, match="fps must be positive"):
+        open_video(files["5"][0], 0)
+
+
+def test_clip_file_and_cut_out_of_the_video(tmp_path, files):
+    (tmp_path / "v2" / "full_scale").mkdir(parents=True)
+    (tmp_path / "v2" / "clips").mkdir()
+    write_numbered(tmp_path / "v2/full_scale/video.mp4", 430, 30)
+    cut = open_clip(tmp_path, CLIP)  # 450 announced, 430 there
+    assert [frame_number(f) for f in cut] == list(range(300, 430, 6))
+    whole = open_clip(tmp_path, replace(CLIP, clip_uid=None, num_frames=7, video_start_frame=30))
+    assert [frame_number(f) for f in whole] == list(range(30, 72, 6))
+    assert whole.fingerprint != cut.fingerprint
+
+    (tmp_path / "v2/clips/clip.mp4").write_bytes(files["30"][0].read_bytes())
+    own = open_clip(tmp_path, CLIP, use_decord=False)
+    assert [frame_number(f) for f in own] == files["30"][1]
+
+
+def test_missing_clip_says_what_to_do(tmp_path):
+    with pytest.raises(DataError, match=r"clip\.mp4 is missing, .*; .*check_data"):
+        open_clip(tmp_path, CLIP)
+
+
+def test_a_clip_without_uid_can_only_be_cut_from_its_video(tmp_path):
+    with pytest.raises(DataError) as caught:
+        open_clip(tmp_path, replace(CLIP, clip_uid=None))
+    message = str(caught.value)
+    assert "uid is null" in message
+    assert "full_scale/video.mp4 is missing" in message
+    assert "None" not in message
+
+
+def test_rotation_is_respected(folder):
+    upright = [numbered_frame(n) for n in range(12)]
+    turned = [np.rot90(image, 1) for image in upright]  # stored on its side
+    path = write_video(folder / "turned.mp4", turned, 5, rotation=-90)
+    frames = open_video(path)
+    assert frames.size_hw == (64, 128) == frames[0].shape[:2]
+    assert [frame_number(image) for image in frames] == list(range(12))
+    half = [np.rot90(image, 2) for image in upright]
+    flipped = open_video(write_video(folder / "half.mp4", half, 5, rotation=180))
+    assert flipped.size_hw == (64, 128)
+    assert [frame_number(image) for image in flipped] == list(range(12))
+
+
+def test_bad_files_are_named(tmp_path, files):
+    whole = files["30"][0].read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    for name in ("cut.mp4", "text.mp4", "empty.mp4"):
+        with pytest.raises(DataError, match=rf"{name} cannot be read as video .*download"):
+            open_video(tmp_path / name)
+    with pytest.raises(DataError, match=r"gone\.mp4 is missing"):
+        open_video(tmp_path / "gone.mp4")
+
+
+def test_truncated_file_with_its_header_in_front(tmp_path, files):
+    whole = files["30"][0].read_bytes()
+    at = whole.index(b"mdat") - 4
+    length = int.from_bytes(whole[at : at + 4], "big")
+    head, data, moov = whole[:at], whole[at : at + length], whole[at + length :]
+    shift = len(moov)
+    table = moov.index(b"stco") + 8
+    for k in range(int.from_bytes(moov[table : table + 4], "big")):
+        place = slice(table + 4 + 4 * k, table + 8 + 4 * k)
+        moved = int.from_bytes(moov[place], "big") + shift
+        moov = moov[: place.start] + moved.to_bytes(4, "big") + moov[place.stop :]
+    path = tmp_path / "front.mp4"
+    path.write_bytes(head + moov + data)
+    assert frame_number(open_video(path)[-1 + 101]) == 600
+    path.write_bytes((head + moov + data)[:-200])
+    with pytest.raises(DataError, match=r"front\.mp4 is truncated \(\d+ of at least \d+ bytes\)"):
+        open_video(path)
+
+
+@pytest.mark.parametrize("use_decord", [True, False])
+def test_damage_in_the_middle_is_named(tmp_path, files, use_decord):
+    content = bytearray(files["5"][0].read_bytes())
+    at, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    third = (end - at) // 3
+    content[at + third : at + 2 * third] = bytes(third)
+    path = tmp_path / "holes.mp4"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"holes\.mp4"):
+        list(open_video(path, use_decord=use_decord))
+
+
+def test_pyav_stands_in_when_decord_fails(files, monkeypatch, caplog):
+    pytest.importorskip("decord")
+
+    def fail(_path):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(readers.decord, "VideoReader", fail)
+    assert [frame_number(f) for f in open_video(files["5"][0])] == files["5"][1]
+    assert caplog.text.count("reading on with PyAV") == 1
+
+
+def test_works_without_decord(files, monkeypatch):
+    monkeypatch.setattr(readers, "decord", None)
+    assert [frame_number(f) for f in open_video(files["5"][0])] == files["5"][1]
+
+
+def test_outside_is_an_index_error(files):
+    frames = open_video(files["5"][0])
+    for i in (-1, len(frames)):
+        with pytest.raises(IndexError, match="it has 140 frames"):
+            frames[i]
+
+
+def test_cached_frames_cannot_be_overwritten(files):
+    with pytest.raises(ValueError, match="read-only"):
+        open_video(files["5"][0])[3][:] = 0
+
+
+def test_fingerprint_follows_content_and_mapping(files, folder):
+    five = open_video(files["5"][0])
+    assert five.fingerprint == open_video(files["5"][0], use_decord=False).fingerprint
+    assert five.fingerprint != open_video(files["5"][0], 2.5).fingerprint
+    assert five.fingerprint != open_video(files["30"][0]).fingerprint
+
+
+class CountingReader:
+    """Counts the frames that are decoded from keyframe to target."""
+
+    def __init__(self, reader, keys):
+        self.reader, self.keys, self.decoded = reader, keys, 0
+
+    def read(self, numbers):
+        self.decoded += numbers[-1] + 1 - max(k for k in self.keys if k <= numbers[0])
+        return self.reader.read(numbers)
+
+
+@pytest.mark.parametrize(("cache_bytes", "most"), [(256 << 20, 650), (10 * 64 * 128 * 3, 1300)])
+def test_a_backward_pass_decodes_little_twice(files, cache_bytes, most):
+    timeline = read_timeline(files["30"][0])
+    numbers = select_frames(timeline, Fraction(5))
+    frames = VideoFrames(timeline, numbers, use_decord=False, cache_bytes=cache_bytes)
+    frames._reader = CountingReader(frames._reader, timeline.keys)
+    for i in reversed(range(len(frames))):
+        frames[i]
+    assert frames._reader.decoded <= most
+    assert len(frames._cache) <= max(4, cache_bytes // (64 * 128 * 3))
+
+
+def resident() -> float:
+    """Memory of this process in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("use_decord", [True, False])
+def test_memory_stays_bounded(long_file, use_decord):
+    frames = open_video(long_file, use_decord=use_decord)
+    for i in range(130):
+        frames[i]
+    early, most = resident(), 0.0
+    for i in [*range(130, 600), *reversed(range(600))]:
+        frames[i]
+        most = max(most, resident()) if i % 7 == 0 else most
+    assert most - early < 40, f"{early:.0f} MiB after 130 frames, then up to {most:.0f} MiB"
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_an_idle_reader_does_not_decode_ahead(long_file):
+    frames = open_video(long_file)  # a decord reader that is kept grows by 80 MiB here
+    frames[0]
+    before = resident()
+    time.sleep(0.5)
+    assert resident() - before < 20
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="needs ../shared/data")
+@pytest.mark.parametrize("name", ["realvq_dev", "synvq_dev"])
+def test_development_clips(name):
+    root = SHARED / "data" / name
+    annotations = load_annotations(annotation_path(root, "val"))
+    assert not annotations.problems
+    for clip in annotations.clips:
+        fast, plain = open_clip(root, clip), open_clip(root, clip, use_decord=False)
+        assert len(fast) == len(plain) == clip.num_frames
+        for i in (len(fast) - 1, len(fast) - 2, 3, 0):
+            assert np.array_equal(fast[i], plain[i])
+        assert isinstance(fast._reader, DecordReader) == (readers.decord is not None)
+        assert all(q.crop_frame < len(fast) for q in clip.queries)
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="needs ../shared/data")
+def test_test_split_lists_the_same_clips():
+    for name in ("realvq_dev", "synvq_dev"):
+        root = SHARED / "data" / name
+        val, test = (load_annotations(annotation_path(root, s)) for s in ("val", "test"))
+        uids = {clip.clip_uid for clip in val.clips}
+        assert {clip.clip_uid for clip in test.clips} <= uids
+        assert all(q.response is None for clip in test.clips for q in clip.queries)
+        assert json.loads(test.path.read_text())["version"] == test.version

@@ -1,0 +1,1 @@
+"""Command lines of the main job: parse, build, call, report."""

@@ -1,0 +1,149 @@
+"""Find where an object was last seen in your own video, given its picture or a box at a moment."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ren_core.errors import ConfigError
+from ren_core.stages import write_json
+from vq2d.commands.shared import add_model_options, chosen_localizer, run_command
+from vq2d.job.answers import save_localization
+from vq2d.job.own_video import (
+    FPS,
+    Asked,
+    ask_by_moment,
+    ask_by_picture,
+    localize_in,
+    missed_floor,
+)
+from vq2d.localize.localizer import own_occurrence
+from vq2d.show.page import ReportEntry, write_index
+from vq2d.show.scene import draw_poster, draw_video
+from vq2d.show.summary import draw_summary
+from vq2d.show.view import QueryPicture, clock
+from vq2d.types import ResponseTrack
+from vq2d.video.frames import VideoFrames, open_video
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("video", type=Path, help="a video of any rate and size")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--query", type=Path, metavar="IMAGE", help="a picture of the object")
+    what.add_argument(
+        "--at",
+        type=float,
+        metavar="SECONDS",
+        help="when the video shows it; that occurrence itself is no answer",
+    )
+    parser.add_argument("--box", metavar="X,Y,W,H", help="where it is then, in pixels (with --at)")
+    parser.add_argument("--until", type=float, metavar="SECONDS", help="search up to here (end)")
+    parser.add_argument("--out", type=Path, help="folder of the results (runs/localize-VIDEO)")
+    add_model_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Ask, search, draw; 0 an answer or a guess, 1 failed or nothing found, 2 usage."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if (args.at is None) != (args.box is None):
+        parser.error("--at and --box belong together")
+    return run_command("localize", argv, args, run)
+
+
+def run(args: argparse.Namespace, command: str) -> int:
+    """Do what the command line asks; the exit code."""
+    frames = open_video(args.video, FPS)
+    asked = ask(args, frames)
+    name, localizer = chosen_localizer(args)
+    out = args.out or Path("runs") / f"localize-{args.video.stem}"
+    write_json(
+        out / "config.json", {"command": command, "preset": name, "config": localizer.config}
+    )
+    with tqdm(total=asked.question.search_end, desc="tokens", unit="frame", disable=None) as bar:
+        found = localize_in(
+            frames, asked.question, localizer, cache=args.cache, on_frames=bar.update
+        )
+    save_localization(out / "answer.json", found)
+    excluded = own_occurrence(found.scores, asked.question)
+    if excluded is not None:
+        print(
+            f"excluded: {clock(excluded[0])} to {clock(excluded[1])}, the occurrence that "
+            "--at and --box point at"
+        )
+    if found.track is None:
+        print("not found: no candidate was good enough")
+        return 1
+
+    floor = missed_floor(found.track, localizer.config)
+    doubt = "" if floor is None else doubt_about(asked, found.track, floor)
+    print(answer_line(found.track, doubt))
+    title = args.video.name + (", only a guess" if doubt else "")
+    page = draw(asked.view(frames, found, title), out, preset=name, command=command, doubt=doubt)
+    print(f"pictures    {page}")
+    return 0
+
+
+def ask(args: argparse.Namespace, frames: VideoFrames) -> Asked:
+    """The question that the command line puts."""
+    if args.query is not None:
+        return ask_by_picture(frames, args.query, args.until)
+    try:
+        numbers = [float(part) for part in args.box.split(",")]
+    except ValueError as err:
+        raise ConfigError(f"--box needs four numbers X,Y,W,H in pixels, got {args.box!r}") from err
+    return ask_by_moment(frames, args.at, numbers, args.until)
+
+
+def doubt_about(asked: Asked, track: ResponseTrack, floor: float) -> str:
+    """Why an answer is only a guess, in one line."""
+    what = "in this video" if asked.question.crop_frame is None else "seen again"
+    return (
+        f"probably not {what}: the best candidate scores only {track.score:.3f}, below the "
+        f"preset's floor of {floor:g}"
+    )
+
+
+def answer_line(track: ResponseTrack, doubt: str) -> str:
+    """Where and when, in words; after the doubt, if there is one."""
+    first, last = track.start_frame, track.end_frame - 1
+    box = [round(float(v)) for v in track.boxes_xyxy[-1]]
+    beginning = f"{doubt}\nbest guess" if doubt else "last seen"
+    return (
+        f"{beginning} from {clock(first)} to {clock(last)}, score {track.score:.3f}; "
+        f"in its last frame at x {box[0]}..{box[2]}, y {box[1]}..{box[3]}"
+    )
+
+
+def draw(view: QueryPicture, out: Path, *, preset: str, command: str, doubt: str) -> Path:
+    """Summary, poster and video of the answer, and the page that shows them; the page's path."""
+    assert view.track is not None
+    files = [out / f"answer{end}" for end in (".png", ".jpg", ".mp4")]
+    draw_summary(view, files[0])
+    draw_poster(view, files[1])
+    draw_video(view, files[2])
+    entry = ReportEntry(
+        title=view.title,
+        status="unknown",
+        summary=files[0],
+        poster=files[1],
+        video=files[2],
+        score=view.track.score,
+        reason=doubt,
+    )
+    page = out / "index.html"
+    write_index(
+        [entry],
+        page,
+        title="Where was it last seen?",
+        figures={},
+        preset=preset,
+        command=command,
+    )
+    return page

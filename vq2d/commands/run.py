@@ -1,0 +1,160 @@
+"""Find where and when each queried object was last seen: the main job over an annotation file."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ren_core.stages import write_json
+from vq2d.commands.shared import (
+    SAMPLE,
+    add_model_options,
+    annotations_of,
+    chosen_localizer,
+    run_command,
+)
+from vq2d.ego4d.documents import valid_query_sets
+from vq2d.ego4d.submission import build_submission
+from vq2d.job.oracle import write_oracle_submission
+from vq2d.job.outputs import write_failures, write_submission, write_traces
+from vq2d.job.runner import Runner
+from vq2d.job.task import RunReport
+from vq2d.localize.build import masking_weights
+from vq2d.scoring.report import evaluate_run
+from vq2d.show.gallery import draw_all, write_page
+
+DATA_PLACES = ("data/ego4d", "data/ego4d_data", "~/ego4d_data")
+
+logger = logging.getLogger("run_vq2d")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="folder in the ego4d CLI's layout (searched in "
+        f"{', '.join(DATA_PLACES)}; else the embedded sample)",
+    )
+    parser.add_argument("--out", type=Path, help="folder of the results (runs/vq2d-...)")
+    parser.add_argument(
+        "--limit", type=_count, metavar="N", help="answer and score the first N queries only"
+    )
+    parser.add_argument(
+        "--version", help="version to write in the submission (the annotation file's)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="answer again what has an answer")
+    parser.add_argument("--no-videos", action="store_true", help="draw summaries only")
+    parser.add_argument(
+        "--true-seeds",
+        action="store_true",
+        help="also score with the true box at the found frame: what segmentation loses",
+    )
+    add_model_options(parser)
+    return parser
+
+
+def _count(text: str) -> int:
+    """A whole number of at least 1."""
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {count}")
+    return count
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the stages; 0 done, 1 something failed, 2 usage."""
+    args = build_parser().parse_args(argv)
+    return run_command("run_vq2d", argv, args, run)
+
+
+def run(args: argparse.Namespace, command: str) -> int:
+    """Do what the command line asks; the exit code.
+
+    It is 0 exactly if the submission is valid and ``failures.json`` is empty.
+    """
+    started = time.perf_counter()
+    root = find_data(args.data)
+    annotations = annotations_of(root, args.split)
+    if args.version is not None:
+        annotations = annotations.with_version(args.version)
+    for problem in annotations.problems:
+        logger.warning("%s", problem)
+    build_submission(annotations.document, {})  # before any computing: can it be answered at all?
+    name, localizer = chosen_localizer(args)
+    out = args.out or Path("runs") / f"vq2d-{root.name}-{args.split}-{name}"
+    write_json(
+        out / "config.json", {"command": command, "preset": name, "config": localizer.config}
+    )
+
+    weights = masking_weights(localizer)
+    runner = Runner(annotations, root, localizer, cache=args.cache, weights=weights)
+    report = runner.run(limit=args.limit, overwrite=args.overwrite)
+    submission = write_submission(annotations, report, out)
+    traces = write_traces(report, out)
+    write_failures(report, out)
+    is_valid, scores = evaluate_run(
+        submission, annotations, report.asked, trace=traces, figures=out / "figures.json"
+    )
+    report.unscored = scores.left_out
+
+    entries = draw_all(
+        report,
+        scores.rows,
+        out,
+        root=root,
+        videos=not args.no_videos,
+        overwrite=args.overwrite,
+    )
+    total = sum(1 for _ in valid_query_sets(annotations.document))
+    page = write_page(entries, scores.rows, out, queries=total, preset=name, command=command)
+    if args.true_seeds:
+        print("\nwith the true box at the found frame:")
+        oracle = write_oracle_submission(annotations, report, localizer, root=root, out=out)
+        figures = out / "figures-true-seeds.json"
+        evaluate_run(oracle, annotations, report.asked, trace=None, figures=figures)
+    failures = write_failures(report, out)
+    print_end(report, time.perf_counter() - started)
+    print(f"submission  {submission}\npictures    {page}")
+    if report.troubles:
+        print(f"failures    {failures}")
+    return 0 if is_valid and not report.troubles else 1
+
+
+def print_end(report: RunReport, seconds: float) -> None:
+    """One line on what was done, and one on each kind of trouble."""
+    print(
+        f"\n{len(report.tasks)} queries answered, {len(report.failures)} failed; "
+        f"{report.images_encoded} images encoded; {seconds:.0f} s "
+        f"(tokens {report.seconds['tokens']:.0f}, queries {report.seconds['queries']:.0f})"
+        f"{peak_memory()}"
+    )
+    for kind, reasons in report.troubles.items():
+        print(f"{len(reasons)} {kind}")
+
+
+def peak_memory() -> str:
+    """The most resident memory that this process has had, as the end of a line; Linux only."""
+    if sys.platform != "linux":
+        return ""
+    import resource  # not on Windows
+
+    return f"; {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB at most"
+
+
+def find_data(given: Path | None) -> Path:
+    """The data folder: the given one, a usual place, or the embedded sample, which is announced."""
+    if given is not None:
+        return given
+    for place in DATA_PLACES:
+        folder = Path(place).expanduser()
+        if (folder / "v2" / "annotations").is_dir():
+            return folder
+    print("No Ego4D folder was given or found: this run uses the embedded sample (data/sample).")
+    return SAMPLE

@@ -1,0 +1,128 @@
+"""What the command lines of the main job share: options for its models, and the frame of a run."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from ren_core.command import check_device, exit_code
+from ren_core.errors import ConfigError, DataError
+from ren_core.sam2.model import find_checkpoint
+from vq2d.ego4d.annotations import FILE_NAMES, Annotations, annotation_path, load_annotations
+from vq2d.localize.build import build_localizer
+from vq2d.localize.localizer import Localizer
+from vq2d.localize.presets import PRESETS, VQ2DConfig, preset
+
+SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
+
+
+def annotations_of(root: Path, split: str) -> Annotations:
+    """The annotations of a split under the ego4d CLI's output directory.
+
+    Raises:
+        ConfigError: If it is a split that the embedded sample does not have.
+        DataError: If the file is missing or is no VQ annotation file.
+    """
+    if root.resolve() == SAMPLE:
+        folder = SAMPLE / "v2" / "annotations"
+        splits = [name for name, file in FILE_NAMES.items() if (folder / file).is_file()]
+        if split not in splits:
+            raise ConfigError(
+                f"the embedded sample has only the splits {' and '.join(splits)}; for {split} give "
+                "Ego4D's folder with --data"
+            )
+    return load_annotations(annotation_path(root, split))
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Preset, changes to it, device, precision and cache."""
+    add_preset_options(parser)
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path("runs/cache"),
+        help="folder of tokens and answers, shared by runs (runs/cache)",
+    )
+
+
+def add_preset_options(parser: argparse.ArgumentParser) -> None:
+    """Preset, changes to it, device and precision."""
+    parser.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        help="configuration (paper with a GPU and a SAM 2 checkpoint, else embedded)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="changes",
+        help="change one value of the preset, such as search.top_k=10; repeatable",
+    )
+    parser.add_argument("--device", help="torch device (cuda where there is one, else cpu)")
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=("float32", "bfloat16", "float16"),
+        help="what the models are autocast to (float32)",
+    )
+
+
+def chosen_localizer(args: argparse.Namespace) -> tuple[str, Localizer]:
+    """The name of the preset that the options ask for, and its loaded models.
+
+    Raises:
+        ConfigError: If a change does not fit the preset.
+        DataError: If weights are missing.
+    """
+    name, config, device = chosen_config(args)
+    return name, build_localizer(config, device=device, dtype=getattr(torch, args.dtype))
+
+
+def chosen_config(args: argparse.Namespace) -> tuple[str, VQ2DConfig, str]:
+    """The name of the preset that the options ask for, its values as changed, and the device.
+
+    Raises:
+        ConfigError: If a change does not fit the preset.
+    """
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = args.preset or default_preset(device)
+    return name, preset(name, args.changes), device
+
+
+def default_preset(device: str) -> str:
+    """``paper`` where a GPU and a SAM 2 checkpoint are at hand, else ``embedded``; says so."""
+    reason = "no GPU"
+    if device != "cpu":
+        try:
+            find_checkpoint(PRESETS["paper"].sam2)
+        except DataError:
+            reason = "no SAM 2 checkpoint"
+        else:
+            return "paper"
+    print(f"preset embedded ({reason}): the small encoder and REN's own regions; see README")
+    return "embedded"
+
+
+def run_command(
+    script: str,
+    argv: Sequence[str] | None,
+    args: argparse.Namespace,
+    run: Callable[[argparse.Namespace, str], int],
+) -> int:
+    """Call ``run`` with the arguments and the command as typed; the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    typed = sys.argv[1:] if argv is None else argv
+
+    def checked() -> int:
+        check_device(args.device)
+        return run(args, shlex.join(["python", f"pipelines/{script}.py", *typed]))
+
+    return exit_code(checked)

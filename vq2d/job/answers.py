@@ -1,0 +1,130 @@
+"""Answers on disk: one JSON file per query, exact enough to be drawn and scored again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ren_core.geometry import box_iou
+from ren_core.stages import write_json
+from vq2d.job.task import Task
+from vq2d.localize.localizer import Localization
+from vq2d.localize.search import FrameScores
+from vq2d.types import Candidate, ResponseTrack, VisualQuery
+
+
+def save_localization(path: Path, found: Localization) -> None:
+    """Write an answer atomically; float32 values survive exactly."""
+    write_json(
+        path,
+        {
+            "track": None if found.track is None else _track_to_json(found.track),
+            "seed": None if found.seed is None else _candidate_to_json(found.seed),
+            "rounds": found.rounds,
+            "candidates": [_candidate_to_json(c) for c in found.candidates],
+            "frame_idx": found.scores.frame_idx.tolist(),
+            "similarity": found.scores.similarity.round(4).astype(float).tolist(),
+            "points_xy": found.scores.points_xy.round(1).astype(float).tolist(),
+        },
+    )
+
+
+def load_localization(path: Path) -> Localization:
+    """Read what ``save_localization`` wrote."""
+    raw = json.loads(path.read_text())
+    return Localization(
+        track=None if raw["track"] is None else _track_from_json(raw["track"]),
+        scores=FrameScores(
+            np.array(raw["frame_idx"], np.int32),
+            np.array(raw["similarity"], np.float32),
+            np.array(raw["points_xy"], np.float32).reshape(-1, 2),
+        ),
+        candidates=tuple(_candidate_from_json(c) for c in raw["candidates"]),
+        seed=None if raw["seed"] is None else _candidate_from_json(raw["seed"]),
+        rounds=raw["rounds"],
+    )
+
+
+def trace(found: Localization, truth: ResponseTrack | None) -> dict[str, object] | None:
+    """Which stage had the truth in hand; None where the truth is unknown.
+
+    Args:
+        found: The answer, in frame pixels.
+        truth: The true track, in frame pixels.
+    """
+    if truth is None:
+        return None
+    scores, seed = found.scores, found.seed
+    best = int(scores.frame_idx[scores.similarity.argmax()]) if len(scores.frame_idx) else -1
+    overlap = None
+    if seed is not None and seed.box_xyxy is not None and _in_track(seed.frame_idx, truth):
+        true_box = truth.boxes_xyxy[seed.frame_idx - truth.start_frame]
+        overlap = float(box_iou(seed.box_xyxy, true_box))
+    return {
+        "best_frame_in_truth": _in_track(best, truth),
+        "candidate_in_truth": any(_in_track(c.frame_idx, truth) for c in found.candidates),
+        "tracked_candidate_in_truth": seed is not None and _in_track(seed.frame_idx, truth),
+        "seed_box_iou": overlap,
+        "reason": _reason(found),
+    }
+
+
+def _reason(found: Localization) -> str:
+    if found.seed is None:
+        return "no candidate was good enough"
+    return "first search" if found.rounds == 1 else "after the second search"
+
+
+def _in_track(frame: int, track: ResponseTrack) -> bool:
+    return track.start_frame <= frame < track.end_frame
+
+
+def _track_to_json(track: ResponseTrack) -> dict[str, Any]:
+    return {
+        "start_frame": track.start_frame,
+        "boxes_xyxy": track.boxes_xyxy.astype(float).tolist(),
+        "score": track.score,
+    }
+
+
+def _track_from_json(raw: dict[str, Any]) -> ResponseTrack:
+    return ResponseTrack(raw["start_frame"], np.array(raw["boxes_xyxy"], np.float32), raw["score"])
+
+
+def _candidate_to_json(candidate: Candidate) -> dict[str, Any]:
+    box = candidate.box_xyxy
+    return {
+        "frame_idx": candidate.frame_idx,
+        "point_xy": list(candidate.point_xy),
+        "similarity": candidate.similarity,
+        "box_xyxy": None if box is None else box.astype(float).tolist(),
+        "refined_score": candidate.refined_score,
+    }
+
+
+def _candidate_from_json(raw: dict[str, Any]) -> Candidate:
+    box = raw["box_xyxy"]
+    return Candidate(
+        frame_idx=raw["frame_idx"],
+        point_xy=(raw["point_xy"][0], raw["point_xy"][1]),
+        similarity=raw["similarity"],
+        box_xyxy=None if box is None else np.array(box, np.float32),
+        refined_score=raw["refined_score"],
+    )
+
+
+def frame_truth(query: VisualQuery, size_hw: tuple[int, int]) -> ResponseTrack | None:
+    """The true track in pixels of a video file of that size."""
+    if query.response is None:
+        return None
+    return query.response.scaled(query.frame_scale(size_hw))
+
+
+def in_original(track: ResponseTrack, task: Task) -> ResponseTrack:
+    """A track in frame pixels, in the pixels that the annotation counts in."""
+    H, W = task.size_hw
+    original_h, original_w = task.query.original_size_hw
+    return track.scaled((original_w / W, original_h / H))

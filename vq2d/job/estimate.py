@@ -1,0 +1,92 @@
+"""What stage 1 takes, from a configuration and the lengths of clips: crops, bytes, seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ren_core.encoders import catalog
+from ren_core.presets import PRESETS as REN_PRESETS
+from vq2d.localize import colour
+from vq2d.localize.encode import Matcher
+from vq2d.localize.presets import VQ2DConfig
+from vq2d.localize.tokens import TokenConfig
+from vq2d.video.crops import frame_crops
+
+PLACE_BYTES = 12  # a token's point (two float32) and frame (int32)
+TIMED_ROUNDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedClip:
+    """How much of a clip is encoded.
+
+    Attributes:
+        num_frames: Frames of the file at the annotation rate.
+        search_end: One past the last frame that any of its queries searches.
+    """
+
+    num_frames: int
+    search_end: int
+
+
+def encoded_frames(clip: SearchedClip, config: TokenConfig) -> int:
+    """Frames of a clip that are encoded: every ``frame_stride``-th, the last chunk to its end.
+
+    >>> encoded_frames(SearchedClip(300, 70), TokenConfig(frame_stride=2, chunk_frames=64))
+    64
+    """
+    end = min(clip.search_end, clip.num_frames)
+    firsts = range(0, end, config.chunk_frames)
+    lasts = [min(first + config.chunk_frames, clip.num_frames) for first in firsts]
+    return sum(
+        len(range(first, last, config.frame_stride))
+        for first, last in zip(firsts, lasts, strict=True)
+    )
+
+
+def crops_per_frame(config: TokenConfig) -> int:
+    """Windows of every encoded frame."""
+    return sum(factor * factor for factor in config.crop_factors)
+
+
+def most_tokens_per_crop(config: VQ2DConfig) -> int:
+    """One per prompt of the grid; merging, which depends on the picture, leaves fewer."""
+    return config.grid_size**2
+
+
+def token_bytes(config: VQ2DConfig) -> int | None:
+    """Bytes of one token on disk; None for a model from a file, whose width is not known here."""
+    if config.ren not in REN_PRESETS:
+        return None
+    encoder = REN_PRESETS[config.ren].encoder
+    entries = catalog.TIMM | catalog.OPENCLIP
+    dim = entries[encoder].spec.dim if encoder in entries else catalog.EMBEDDED.dim
+    matching = config.tokens.matching
+    width = dim * len(matching.space.split("+")) + (colour.DIM if matching.colour else 0)
+    return 2 * width + PLACE_BYTES
+
+
+def seconds_per_crop(matcher: Matcher, config: TokenConfig, size_hw: tuple[int, int]) -> float:
+    """Time of encoding one crop of a frame of that size, in batches as a run makes them.
+
+    Reading the frames from their file comes on top.
+    """
+    crops = frame_crops(size_hw, config.crop_factors)
+    frames = max(1, config.batch_crops // len(crops))
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (frames, *size_hw, 3), np.uint8)
+    windows = [crop.cut(picture) for picture in pictures for crop in crops]
+    matcher.grid(windows)  # the first call also allocates
+    seconds = [_timed(matcher, windows) for _ in range(TIMED_ROUNDS)]
+    return min(seconds) / len(windows)
+
+
+def _timed(matcher: Matcher, windows: Sequence[np.ndarray]) -> float:
+    started = time.perf_counter()
+    for tokens in matcher.grid(windows):
+        tokens.vectors.cpu()  # waits for a GPU
+    return time.perf_counter() - started

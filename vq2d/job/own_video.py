@@ -1,0 +1,144 @@
+"""A question about one video of any rate and size, without an annotation file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ren_core.errors import ConfigError, DataError
+from ren_core.geometry import Boxes
+from ren_core.images import Image
+from vq2d.localize.localizer import Localization, Localizer, Question
+from vq2d.localize.presets import VQ2DConfig
+from vq2d.localize.tokens import clip_tokens, open_tokens
+from vq2d.show.view import QueryPicture, picture_of
+from vq2d.types import QueryKey, ResponseTrack, VisualQuery
+from vq2d.video.frames import VideoFrames
+
+FPS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question, and the same as a query that can be drawn."""
+
+    question: Question
+    query: VisualQuery
+
+    def view(self, frames: VideoFrames, found: Localization, title: str) -> QueryPicture:
+        """What is drawn about the answer; a picture that is not from the video is shown itself."""
+        view = picture_of(self.query, frames, found, metrics={}, title=title)
+        is_own = self.question.crop_frame is not None
+        return view if is_own else replace(view, query_image=self.question.picture)
+
+
+def ask_by_moment(
+    frames: VideoFrames,
+    at_seconds: float,
+    box_xywh: Sequence[float],
+    until_seconds: float | None,
+) -> Asked:
+    """The object in a box (x, y, width, height) of the video itself, at a time.
+
+    The nearest frame is taken: the last one for any time after it that the video still plays.
+
+    Raises:
+        ConfigError: If the time lies outside the video, or the box is not four finite numbers with
+            an area that touches the frame.
+    """
+    lasts = math.ceil(100 * frames.duration - 1e-6) / 100  # as printed
+    if not 0 <= at_seconds <= lasts:
+        raise ConfigError(f"--at {at_seconds:g} lies outside the video, which lasts {lasts:.10g} s")
+    crop_frame = min(round(at_seconds * FPS), len(frames) - 1)
+    box = _box_in_frame(box_xywh, frames.size_hw)
+    return _asked(frames, frames[crop_frame], box, crop_frame, until_seconds)
+
+
+def ask_by_picture(frames: VideoFrames, picture: Path, until_seconds: float | None) -> Asked:
+    """The object that fills a picture.
+
+    Raises:
+        DataError: If the picture cannot be read.
+    """
+    pixels = cv2.imread(str(picture), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise DataError(f"{picture} is no readable image; give a JPEG or PNG of the object")
+    image = np.ascontiguousarray(pixels[..., ::-1])
+    box = np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
+    return _asked(frames, image, box, None, until_seconds)
+
+
+def localize_in(
+    frames: VideoFrames,
+    question: Question,
+    localizer: Localizer,
+    *,
+    cache: Path,
+    on_frames: Callable[[int], object],
+) -> Localization:
+    """Tokens of the video (kept in ``cache``), then the five stages."""
+    config = localizer.config
+    tokens_dir = open_tokens(cache, localizer.matcher, config.tokens)
+    chunks = clip_tokens(
+        frames,
+        localizer.matcher,
+        config.tokens,
+        directory=tokens_dir / frames.fingerprint,
+        num_frames=question.search_end,
+        on_frames=on_frames,
+    )
+    return localizer.localize(question, frames, chunks)
+
+
+def missed_floor(track: ResponseTrack, config: VQ2DConfig) -> float | None:
+    """The least score of a believable answer, if the track's is below; None if it is not.
+
+    The floors of search and refinement are lowered for the best candidate, so that there is an
+    answer to every query; whoever asks for one object wants to know.
+    """
+    floor = config.refine.floor if config.refine.crop_factors else config.search.floor
+    return floor if track.score < floor else None
+
+
+def _box_in_frame(box_xywh: Sequence[float], size_hw: tuple[int, int]) -> Boxes:
+    """The part of a box (x, y, width, height) that lies in the frame, as (4,) xyxy."""
+    if len(box_xywh) != 4 or not all(math.isfinite(v) for v in box_xywh):
+        raise ConfigError(f"--box needs four numbers X,Y,W,H in pixels, got {list(box_xywh)}")
+    x, y, width, height = box_xywh
+    if width <= 0 or height <= 0:
+        raise ConfigError(f"--box needs a positive width and height, got {width:g} x {height:g}")
+    H, W = size_hw
+    edges = zip((x, y, x + width, y + height), (W, H, W, H), strict=True)
+    box = np.array([min(max(edge, 0), limit) for edge, limit in edges], np.float32)
+    if not (box[2:] > box[:2]).all():
+        raise ConfigError(
+            f"--box {x:g},{y:g},{width:g},{height:g} lies outside the video's picture, which is "
+            f"{W} pixels wide and {H} high"
+        )
+    return box
+
+
+def _asked(
+    frames: VideoFrames,
+    picture: Image,
+    box: Boxes,
+    crop_frame: int | None,
+    until_seconds: float | None,
+) -> Asked:
+    until = math.inf if until_seconds is None else until_seconds * FPS
+    if not until > 0.5:  # also false for NaN
+        raise ConfigError(f"--until {until_seconds} leaves no frame to search")
+    end = round(min(until, len(frames)))
+    query = VisualQuery(
+        key=QueryKey(0, 0, 0, "1"),
+        query_frame=end,
+        crop_frame=end if crop_frame is None else crop_frame,
+        crop_box_xyxy=box,
+        original_size_hw=frames.size_hw,
+    )
+    return Asked(Question(picture, box, end, crop_frame), query)

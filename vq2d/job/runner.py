@@ -1,0 +1,205 @@
+"""The main job over an annotation file: clip by clip, each finished piece kept on disk.
+
+Of a clip only its tasks stay in memory, so memory and open files do not grow with the number of
+clips. Whatever goes wrong with one clip or query is recorded with its key and the others go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from tqdm import tqdm
+
+from ren_core.errors import DataError
+from ren_core.stages import open_stage
+from vq2d.ego4d.annotations import Annotations, Clip
+from vq2d.ego4d.clips import open_clip
+from vq2d.ego4d.documents import valid_query_sets
+from vq2d.job.answers import save_localization
+from vq2d.job.task import RunReport, Task, log_failure, reason_of
+from vq2d.localize.localizer import Localizer, question_of
+from vq2d.localize.tokens import TokenChunk, clip_tokens, open_tokens
+from vq2d.types import VisualQuery
+from vq2d.video.frames import VideoFrames
+
+logger = logging.getLogger(__name__)
+
+STAGE_VERSION = 2  # 1 did not know the weights of segmenter and tracker
+
+
+class Runner:
+    """Runs the stages over the clips of one annotation file."""
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        root: Path,
+        localizer: Localizer,
+        *,
+        cache: Path,
+        weights: Sequence[str] = (),
+    ) -> None:
+        """Prepare the stage directories.
+
+        Args:
+            annotations: What to answer.
+            root: Folder of the data, in the ego4d CLI's layout.
+            localizer: The loaded models.
+            cache: Folder of the stage directories; may be shared by runs and presets.
+            weights: Fingerprints of the weights of segmenter and tracker.
+        """
+        self.root = root
+        self.annotations = annotations
+        self.localizer = localizer
+        config = localizer.config
+        self.tokens_dir = open_tokens(cache, localizer.matcher, config.tokens)
+        self.answers_dir = open_stage(
+            cache,
+            "answers",
+            config,
+            upstream=[self.tokens_dir.name, *weights],
+            version=STAGE_VERSION,
+        )
+
+    def run(self, *, limit: int | None = None, overwrite: bool = False) -> RunReport:
+        """Answer the first ``limit`` queries; those with an answer on disk are left alone.
+
+        Args:
+            limit: None: all of them.
+            overwrite: Answer them again (tokens are kept: they are the same).
+        """
+        keys = [query.key for query in valid_query_sets(self.annotations.document)]
+        report = RunReport(asked=tuple(keys[:limit]))
+        damaged = self.annotations.damaged
+        report.failures = {key: damaged[key] for key in report.asked if key in damaged}
+        encoded = self.localizer.matcher.images_encoded
+        clips = list(self._survey(report, overwrite))
+        todo = [[task for task in tasks if not task.path.exists()] for tasks in clips]
+        todo = [tasks for tasks in todo if tasks]
+        count = sum(len(tasks) for tasks in todo)
+        known = sum(len(tasks) for tasks in clips)
+        logger.info("queries: %d of %d to answer in %s", count, known, self.answers_dir)
+
+        frames = sum(max(task.search_end for task in tasks) for tasks in todo)
+        with (
+            tqdm(total=frames, desc="tokens", unit="frame", disable=None) as frame_bar,
+            tqdm(total=count, desc="queries", unit="query", disable=None) as query_bar,
+        ):
+            for tasks in todo:
+                self._answer_clip(tasks, report, frame_bar, query_bar)
+        report.images_encoded = self.localizer.matcher.images_encoded - encoded
+        report.tasks = [task for tasks in clips for task in tasks if task.path.exists()]
+        report.in_part = {
+            task.query.key: _short(task)
+            for task in report.tasks
+            if task.num_frames < task.query.query_frame
+        }
+        return report
+
+    def _survey(self, report: RunReport, overwrite: bool) -> Iterator[list[Task]]:
+        """The tasks of each clip that opens, which is closed again."""
+        asked = set(report.asked)
+        wanted = [
+            (clip, [query for query in clip.queries if query.key in asked])
+            for clip in self.annotations.clips
+        ]
+        wanted = [(clip, queries) for clip, queries in wanted if queries]
+        for clip, queries in tqdm(wanted, desc="clips", unit="clip", disable=None):
+            try:
+                tasks = self._tasks(clip, queries)
+            except Exception as err:  # noqa: BLE001 - one bad clip never ends a run
+                log_failure(f"clip {clip.clip_uid}", err)
+                report.failures.update({q.key: reason_of(err) for q in queries})
+                continue
+            if overwrite:
+                for task in tasks:
+                    task.path.unlink(missing_ok=True)
+            yield tasks
+
+    def _tasks(self, clip: Clip, queries: Sequence[VisualQuery]) -> list[Task]:
+        frames = self._open(clip)
+        return [
+            Task(query, clip, frames.size_hw, len(frames), self._answer_path(frames, query))
+            for query in queries
+        ]
+
+    def _open(self, clip: Clip) -> VideoFrames:
+        frames = open_clip(self.root, clip)
+        if len(frames) == 0:
+            raise DataError(f"clip {clip.clip_uid} has no frames; fetch it again")
+        return frames
+
+    def _answer_path(self, frames: VideoFrames, query: VisualQuery) -> Path:
+        """A file named after what is asked, so that an edited annotation is answered anew."""
+        asked = (
+            query.query_frame,
+            query.crop_frame,
+            np.asarray(query.crop_box_xyxy, np.float64).tolist(),
+            query.original_size_hw,
+        )
+        name = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
+        return self.answers_dir / frames.fingerprint / f"{name}.json"
+
+    def _answer_clip(
+        self,
+        tasks: Sequence[Task],
+        report: RunReport,
+        frame_bar: tqdm[NoReturn],
+        query_bar: tqdm[NoReturn],
+    ) -> None:
+        """Tokens of one clip, then its queries; afterwards nothing of it is held."""
+        try:
+            with _timed(report.seconds, "tokens"):
+                frames = self._open(tasks[0].clip)
+                chunks = clip_tokens(
+                    frames,
+                    self.localizer.matcher,
+                    self.localizer.config.tokens,
+                    directory=self.tokens_dir / frames.fingerprint,
+                    num_frames=max(task.search_end for task in tasks),
+                    on_frames=frame_bar.update,
+                )
+        except Exception as err:  # noqa: BLE001 - one bad clip never ends a run
+            log_failure(f"clip {tasks[0].clip.clip_uid}", err)
+            report.failures.update({task.query.key: reason_of(err) for task in tasks})
+            query_bar.update(len(tasks))
+            return
+        with _timed(report.seconds, "queries"):
+            for task in tasks:
+                self._answer(task, frames, chunks, report)
+                query_bar.update()
+
+    def _answer(
+        self, task: Task, frames: VideoFrames, chunks: list[TokenChunk], report: RunReport
+    ) -> None:
+        try:
+            found = self.localizer.localize(question_of(task.query, frames), frames, chunks)
+            save_localization(task.path, found)
+        except Exception as err:  # noqa: BLE001 - one bad query never ends a run
+            log_failure(f"query {task.query.key}", err)
+            report.failures[task.query.key] = reason_of(err)
+
+
+def _short(task: Task) -> str:
+    asked = task.query.query_frame
+    return (
+        f"the file of clip {task.clip.clip_uid} ends after {task.num_frames} of the {asked} frames "
+        "before the query, which was answered from those; fetch the clip again"
+    )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time spent inside to a stage, also if it fails."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] += time.perf_counter() - started

@@ -1,0 +1,157 @@
+"""Complete configurations of the main job, by name, and changes to single values."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from ren_core.errors import ConfigError
+from vq2d.localize.encode import MatchingConfig
+from vq2d.localize.expand import ExpandConfig
+from vq2d.localize.query import QueryConfig
+from vq2d.localize.refine import RefineConfig
+from vq2d.localize.search import SearchConfig
+from vq2d.localize.tokens import TokenConfig
+from vq2d.localize.track import TrackConfig
+from vq2d.masking.region import RegionConfig
+from vq2d.masking.region_tracker import RegionTrackerConfig
+
+MASKING = ("sam2", "region")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VQ2DConfig:
+    """Every number of the main job.
+
+    Attributes:
+        ren: Preset or file of the region model.
+        grid_size: Prompts per side of a crop.
+        input_size: Side in pixels of the square that the encoder sees; None: its own.
+        masking: ``"sam2"``, or ``"region"``: REN's own regions and a saliency network.
+        sam2: Which SAM 2.1 model.
+    """
+
+    ren: str = "dinov2-vitl14"
+    grid_size: int = 32
+    input_size: int | None = None
+    masking: str = "sam2"
+    sam2: str = "sam2.1_hiera_l"
+    tokens: TokenConfig = field(default_factory=TokenConfig)
+    query: QueryConfig = field(default_factory=QueryConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
+    expand: ExpandConfig = field(default_factory=ExpandConfig)
+    region: RegionConfig = field(default_factory=RegionConfig)
+    region_tracker: RegionTrackerConfig = field(default_factory=RegionTrackerConfig)
+
+    def __post_init__(self) -> None:
+        if self.masking not in MASKING:
+            raise ConfigError(f"masking must be one of {MASKING}, got {self.masking!r}")
+
+
+_FEW_ZOOMS = (1.0, 1.75, 2.75)
+
+PRESETS: dict[str, VQ2DConfig] = {
+    "paper": VQ2DConfig(
+        tokens=TokenConfig(matching=MatchingConfig(aggregate=True, merge_similarity=0.975)),
+    ),
+    "release": VQ2DConfig(track=TrackConfig(first="highest")),
+    "embedded": VQ2DConfig(
+        ren="embedded",
+        grid_size=12,
+        input_size=168,
+        masking="region",
+        tokens=TokenConfig(matching=MatchingConfig(colour=0.25), frame_stride=2),
+        query=QueryConfig(crop_factors=_FEW_ZOOMS),
+        search=SearchConfig(query_ratio=0.6, top_k=5, floor=0.3, keep_ratio=0.85),
+        refine=RefineConfig(
+            crop_factors=(1.5, 2.5),
+            stay_near=1.5,
+            redraw=False,
+            floor=0.3,
+            keep_ratio=0.9,
+            colour=0.25,
+        ),
+        expand=ExpandConfig(
+            similarity=0.4, sharpness=30.0, max_frames=2, accept_ratio=0.93, join_gap=3
+        ),
+        region_tracker=RegionTrackerConfig(stride=2),
+    ),
+}
+
+
+def preset(name: str, changes: Sequence[str] = ()) -> VQ2DConfig:
+    """A preset with single values changed.
+
+    Args:
+        name: One of ``PRESETS``.
+        changes: ``"KEY=VALUE"`` with dotted keys, such as ``"search.top_k=10"``.
+
+    Raises:
+        ConfigError: If the preset, a key or a value is not known.
+
+    >>> preset("embedded", ["search.top_k=3"]).search.top_k
+    3
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"no preset is called {name!r}; choose one of {sorted(PRESETS)}")
+    config = PRESETS[name]
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise ConfigError(f"--set needs KEY=VALUE, such as search.top_k=10; got {change!r}")
+        config = _changed(config, key.split("."), _value(text), key)
+    return config
+
+
+def _changed(config: Any, path: list[str], value: object, key: str) -> Any:  # noqa: ANN401
+    """A nested dataclass with one value replaced by another of the field's type."""
+    names = {f.name for f in fields(config)}
+    if path[0] not in names:
+        raise ConfigError(f"no setting is called {key!r}; {path[0]!r} is none of {sorted(names)}")
+    old = getattr(config, path[0])
+    if len(path) > 1:
+        if not is_dataclass(old):
+            raise ConfigError(f"{key!r}: {path[0]!r} is a single value")
+        return replace(config, **{path[0]: _changed(old, path[1:], value, key)})
+    if is_dataclass(old):
+        raise ConfigError(f"{key!r} is a group of settings; name one of its values")
+    kind = get_type_hints(type(config))[path[0]]
+    try:
+        fitted = _fitted(value, kind)
+    except TypeError as err:
+        name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else kind
+        raise ConfigError(f"{key} must be of type {name}, such as {old!r}; got {value!r}") from err
+    return replace(config, **{path[0]: fitted})
+
+
+def _fitted(value: object, kind: Any) -> object:  # noqa: ANN401 - a type or a form of types
+    """The value as a field's type takes it: whole numbers become floats where floats stand.
+
+    Raises:
+        TypeError: If it is of another type.
+
+    >>> _fitted((1, 2.5), tuple[float, ...])
+    (1.0, 2.5)
+    """
+    if get_origin(kind) is UnionType:
+        options = [option for option in get_args(kind) if type(value) is option]
+        return _fitted(value, options[0] if options else get_args(kind)[0])
+    if get_origin(kind) is tuple and isinstance(value, tuple):
+        return tuple(_fitted(item, get_args(kind)[0]) for item in value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise TypeError(value)
+    return value
+
+
+def _value(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

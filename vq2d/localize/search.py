@@ -1,0 +1,164 @@
+"""Stage 2: the best token of every frame, and the peaks of similarity over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vq2d.localize.tokens import TokenChunk
+from vq2d.types import Candidate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchConfig:
+    """How peaks are found.
+
+    Attributes:
+        nms_ratio: Neighbours of a peak above this share of it belong to the peak.
+        query_ratio: The query's own occurrence extends over frames above this similarity.
+        top_k: Most candidates kept.
+        floor: Least similarity of a candidate; lowered to the best one if none reaches it.
+        keep_ratio: Least similarity, as a share of the first search's best one.
+    """
+
+    nms_ratio: float = 0.8
+    query_ratio: float = 0.8
+    top_k: int = 25
+    floor: float = 0.7
+    keep_ratio: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScores:
+    """The best token of each searched frame.
+
+    Attributes:
+        frame_idx: (F,) int32, ascending.
+        similarity: (F,) float32 cosine to the nearest query token; 0 where suppressed.
+        points_xy: (F, 2) float32, frame pixels.
+    """
+
+    frame_idx: NDArray[np.int32]
+    similarity: NDArray[np.float32]
+    points_xy: NDArray[np.float32]
+
+
+def score_frames(
+    chunks: Iterable[TokenChunk], query_tokens: Tensor, start_frame: int, end_frame: int
+) -> FrameScores:
+    """Best match of every frame in [start_frame, end_frame).
+
+    Args:
+        chunks: Clip tokens in temporal order.
+        query_tokens: (Q, D) unit vectors.
+        start_frame: First clip frame searched.
+        end_frame: One past the last.
+    """
+    frames, similarities, points = [], [], []
+    for chunk in chunks:
+        if chunk.first_frame >= end_frame or chunk.last_frame < start_frame:
+            continue
+        vectors = torch.from_numpy(chunk.vectors()).to(query_tokens)
+        best = (vectors @ query_tokens.T).amax(dim=1).cpu().numpy()
+        owner = chunk.frame_idx
+        order = np.lexsort((-best, owner))  # by frame, best token first; stable on ties
+        first = order[np.unique(owner[order], return_index=True)[1]]
+        inside = (owner[first] >= start_frame) & (owner[first] < end_frame)
+        frames.append(owner[first][inside])
+        similarities.append(best[first][inside])
+        points.append(chunk.points_xy[first][inside])
+    if not frames:
+        return FrameScores(
+            np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros((0, 2), np.float32)
+        )
+    return FrameScores(
+        np.concatenate(frames).astype(np.int32),
+        np.concatenate(similarities).astype(np.float32),
+        np.concatenate(points).astype(np.float32),
+    )
+
+
+def suppress_occurrence(
+    scores: FrameScores, frame: int, threshold: float, *, window: tuple[int, int]
+) -> FrameScores:
+    """Zero the occurrence that a frame belongs to: itself, and both ways while above a threshold.
+
+    The picture of the query was taken there, so it is no answer. Nothing changes if the frame was
+    not searched.
+
+    Args:
+        scores: Best token of each sampled frame; with a stride the frame itself may be none.
+        frame: Clip frame of the query's picture.
+        threshold: Least similarity of the frames that belong to it.
+        window: First clip frame searched and one past the last.
+    """
+    if len(scores.frame_idx) == 0 or not window[0] <= frame < window[1]:
+        return scores
+    at = int(np.abs(scores.frame_idx - frame).argmin())
+    low, high = _extent(scores.similarity, at, threshold)
+    similarity = scores.similarity.copy()
+    similarity[low:high] = 0
+    return FrameScores(scores.frame_idx, similarity, scores.points_xy)
+
+
+def suppressed_frames(scores: FrameScores, frame: int | None) -> tuple[int, int] | None:
+    """First and last searched clip frame of what ``suppress_occurrence`` zeroed around a frame.
+
+    None if the frame, its neighbours included, was not searched or nothing is zero there.
+    """
+    frames, similarity = scores.frame_idx, scores.similarity
+    if frame is None or not len(frames):
+        return None
+    at = int(np.abs(frames - frame).argmin())
+    if similarity[at] != 0:
+        return None
+    low, high = _extent((similarity == 0).astype(np.float32), at, 0.5)
+    return int(frames[low]), int(frames[high - 1])
+
+
+def find_candidates(
+    scores: FrameScores, config: SearchConfig, *, best: float | None = None
+) -> list[Candidate]:
+    """Peaks in temporal order, after suppression of each peak's surroundings.
+
+    Args:
+        scores: Best token of each frame.
+        config: How peaks are found.
+        best: Similarity of the best peak of an earlier search; peaks far below it are no
+            candidates, even if that leaves none.
+    """
+    left = scores.similarity.copy()
+    peaks: list[int] = []
+    while len(left) and left.max() > 0 and len(peaks) < config.top_k:
+        at = int(left.argmax())
+        peaks.append(at)
+        low, high = _extent(left, at, config.nms_ratio * float(left[at]))
+        left[low:high] = 0
+    if not peaks:
+        return []
+    own_best = float(scores.similarity[peaks].max())
+    floor = max(min(config.floor, own_best), config.keep_ratio * max(own_best, best or 0.0))
+    return [
+        Candidate(
+            frame_idx=int(scores.frame_idx[i]),
+            point_xy=(float(scores.points_xy[i, 0]), float(scores.points_xy[i, 1])),
+            similarity=float(scores.similarity[i]),
+        )
+        for i in sorted(peaks)
+        if scores.similarity[i] >= floor
+    ]
+
+
+def _extent(values: NDArray[np.float32], at: int, threshold: float) -> tuple[int, int]:
+    """Half-open run around ``at`` whose other members exceed a threshold."""
+    low, high = at, at + 1
+    while low > 0 and values[low - 1] > threshold:
+        low -= 1
+    while high < len(values) and values[high] > threshold:
+        high += 1
+    return low, high

@@ -1,0 +1,161 @@
+"""Stage 1: the tokens of a clip, made once, the same for every query.
+
+A clip's tokens lie in chunks of consecutive frames, one safetensors file each, written atomically:
+memory stays flat, a killed run loses one chunk at most, and only as much of a clip is encoded as
+its queries ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from ren_core.errors import ConfigError
+from ren_core.stages import atomic_path, open_stage
+from vq2d.localize.encode import Matcher, MatchingConfig
+from vq2d.types import FrameSource
+from vq2d.video.crops import frame_crops
+
+STAGE_VERSION = 2  # 1 had patch tokens in the wrong memory order
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenConfig:
+    """What decides the content of the token cache, beside the model.
+
+    Attributes:
+        matching: Which vectors are kept.
+        crop_factors: Tilings of the frame: 1 is the whole frame, 2 is 2 x 2 windows.
+        frame_stride: Every how many annotation frames one is searched.
+        chunk_frames: Annotation frames per file.
+        batch_crops: Crops encoded at once (a multiple of the crops of a frame is best).
+    """
+
+    matching: MatchingConfig = field(default_factory=MatchingConfig)
+    crop_factors: tuple[int, ...] = (1, 2)
+    frame_stride: int = 1
+    chunk_frames: int = 64
+    batch_crops: int = 20
+
+    def __post_init__(self) -> None:
+        if min(self.frame_stride, self.chunk_frames, self.batch_crops) < 1:
+            raise ConfigError("frame_stride, chunk_frames and batch_crops must be at least 1")
+        if self.chunk_frames % self.frame_stride:
+            raise ConfigError(
+                f"chunk_frames {self.chunk_frames} must be a multiple of frame_stride "
+                f"{self.frame_stride}"
+            )
+
+
+@dataclass(frozen=True)
+class TokenChunk:
+    """Tokens of consecutive frames, read from disk when asked for.
+
+    Attributes:
+        path: The file.
+        first_frame: First clip frame of the chunk.
+        last_frame: Last clip frame of the chunk.
+    """
+
+    path: Path
+    first_frame: int
+    last_frame: int
+
+    def vectors(self) -> NDArray[np.float16]:
+        """(M, D) float16 unit vectors."""
+        return self._tensor("vectors")
+
+    @cached_property
+    def frame_idx(self) -> NDArray[np.int32]:
+        """(M,) clip frame of each token, ascending."""
+        return self._tensor("frame_idx")
+
+    @cached_property
+    def points_xy(self) -> NDArray[np.float32]:
+        """(M, 2) frame pixels."""
+        return self._tensor("points_xy")
+
+    def _tensor(self, name: str) -> NDArray:  # type: ignore[type-arg]
+        with safe_open(self.path, framework="np") as file:
+            return file.get_tensor(name)
+
+
+def open_tokens(cache: Path, matcher: Matcher, config: TokenConfig) -> Path:
+    """The stage directory of these tokens, named after model and configuration."""
+    ren = matcher.ren
+    identity = {
+        "tokens": config,
+        "grid": (ren.config.grid_size, ren.config.grid_convention),
+        "dtype": str(ren.dtype),
+    }
+    return open_stage(cache, "tokens", identity, upstream=[ren.fingerprint], version=STAGE_VERSION)
+
+
+def clip_tokens(
+    frames: FrameSource,
+    matcher: Matcher,
+    config: TokenConfig,
+    *,
+    directory: Path,
+    num_frames: int,
+    on_frames: Callable[[int], object] = lambda _: None,
+) -> list[TokenChunk]:
+    """Tokens of the first ``num_frames`` frames of a clip, making the chunks that are missing.
+
+    Args:
+        frames: The clip.
+        matcher: Model and matching space.
+        config: Crops and stride.
+        directory: Folder of this clip's chunks.
+        num_frames: How far the clip is searched.
+        on_frames: Called with the number of annotation frames after each step (progress).
+
+    Returns:
+        Chunks in temporal order; the last one may reach beyond ``num_frames``.
+    """
+    chunks = []
+    end = min(num_frames, len(frames))
+    for first in range(0, end, config.chunk_frames):
+        last = min(first + config.chunk_frames, len(frames)) - 1
+        path = directory / f"{first:06d}.safetensors"
+        if not path.exists():
+            tensors = _encode_frames(
+                frames, range(first, last + 1, config.frame_stride), matcher, config
+            )
+            with atomic_path(path) as tmp:
+                save_file(tensors, tmp)
+        on_frames(min(last + 1, end) - first)
+        chunks.append(TokenChunk(path, first, last))
+    return chunks
+
+
+def _encode_frames(
+    frames: FrameSource, indices: Sequence[int], matcher: Matcher, config: TokenConfig
+) -> dict[str, NDArray]:  # type: ignore[type-arg]
+    """Tokens of all crops of some frames, batch by batch."""
+    crops = frame_crops(frames.size_hw, config.crop_factors)
+    vectors, points, owners = [], [], []
+    for batch in _batches(indices, max(1, config.batch_crops // len(crops))):
+        windows = [(i, crop) for i in batch for crop in crops]
+        pictures = {i: frames[i] for i in batch}
+        found = matcher.grid([crop.cut(pictures[i]) for i, crop in windows])
+        for (i, crop), tokens in zip(windows, found, strict=True):
+            vectors.append(tokens.vectors.to("cpu", torch.float16).numpy())
+            points.append(crop.points_to_frame(tokens.points_xy))
+            owners.append(np.full(len(tokens.points_xy), i, np.int32))
+    arrays = {"vectors": vectors, "points_xy": points, "frame_idx": owners}
+    # safetensors writes arrays of another memory order as they lie, and so reads back nonsense
+    return {name: np.ascontiguousarray(np.concatenate(a)) for name, a in arrays.items()}
+
+
+def _batches(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]

@@ -1,0 +1,1 @@
+"""The official figures, and which stage lost which query."""

@@ -1,0 +1,152 @@
+"""Frame-exact video reading: clip frame i is what a viewer sees i / 5 seconds into the clip.
+
+decord reads constant-frame-rate clips in short-lived chunks (an idle decord reader decodes ahead
+without bound); PyAV reads everything else and stands in where decord fails. Both give the same
+bytes, which the tests check, so the reader is no part of a source's fingerprint.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ren_core.errors import DataError
+from ren_core.images import Image
+from ren_core.stages import digest, file_fingerprint
+from vq2d.video.index import read_timeline
+from vq2d.video.readers import AvReader, DecordReader, Reader
+from vq2d.video.timeline import CANONICAL_FPS, Timeline, as_rate, select_frames
+
+logger = logging.getLogger(__name__)
+
+CACHE_FRAMES = 64
+CACHE_BYTES = 256 << 20
+
+
+class VideoFrames:
+    """A ``FrameSource`` over a video file, with a bounded cache of decoded frames.
+
+    Reading in order, backwards or at random gives the same frames. A backward pass decodes each
+    stretch between keyframes once, as long as it has no more frames than the cache.
+    """
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        numbers: NDArray[np.int64],
+        *,
+        use_decord: bool = True,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        H, W = timeline.size_hw
+        self.timeline = timeline
+        self._numbers: list[int] = numbers.tolist()
+        self._capacity = max(4, min(CACHE_FRAMES, cache_bytes // (3 * H * W)))
+        self._cache: OrderedDict[int, Image] = OrderedDict()
+        self._last = -1  # frame read before
+        self._run = 0  # frames read in order before
+        fits = use_decord and DecordReader.fits(timeline)
+        self._reader: Reader = DecordReader(timeline) if fits else AvReader(timeline)
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of every frame, in pixels."""
+        return self.timeline.size_hw
+
+    @property
+    def path(self) -> Path:
+        """The video file."""
+        return self.timeline.path
+
+    @property
+    def duration(self) -> float:
+        """How long the whole file plays, in seconds: its last frame is shown like the others."""
+        rate = self.timeline.average_rate
+        return len(self.timeline) / rate if rate else 1 / CANONICAL_FPS
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the frames: the file's content and which of its frames are taken."""
+        return digest({"file": video_fingerprint(self.path), "frames": self._numbers})
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator[Image]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, frame_idx: int) -> Image:
+        if not 0 <= frame_idx < len(self):
+            raise IndexError(f"frame {frame_idx} of {self.path}: it has {len(self)} frames")
+        if frame_idx not in self._cache:
+            self._fetch(self._chunk(frame_idx))
+        self._run = self._run + 1 if frame_idx == self._last + 1 else 0
+        self._last = frame_idx
+        self._cache.move_to_end(frame_idx)
+        return self._cache[frame_idx]
+
+    def _chunk(self, i: int) -> range:
+        """The frames to decode for frame i: more in the direction of reading, none for a jump."""
+        if i < self._last:  # from the keyframe on, which has to be decoded anyway
+            return range(max(self._segment(i).start, i - self._capacity + 1), i + 1)
+        if i > self._last + 1:
+            return range(i, i + 1)
+        stop = min(i + min(self._capacity, 1 + self._run), len(self))
+        border = self._segment(stop).start if stop < len(self) else stop
+        return range(i, border if border > i else stop)
+
+    def _segment(self, i: int) -> range:
+        """The frames up to i that are decoded from the same keyframe as i."""
+        keys = self.timeline.keys
+        key = keys[max(0, bisect_right(keys, self._numbers[i]) - 1)]
+        return range(int(np.searchsorted(self._numbers, key)), i + 1)
+
+    def _fetch(self, chunk: range) -> None:
+        try:
+            self._store(chunk)
+        except DataError as err:
+            if not isinstance(self._reader, DecordReader):
+                raise
+            logger.warning("%s; reading on with PyAV", err)
+            self._reader = AvReader(self.timeline)
+            self._store(chunk)
+
+    def _store(self, chunk: range) -> None:
+        """Decode a chunk into the cache; frames that repeat in the file are decoded once."""
+        indices = iter(chunk)
+        groups = [
+            (number, list(group))
+            for number, group in itertools.groupby(indices, self._numbers.__getitem__)
+        ]
+        images = self._reader.read([number for number, _ in groups])
+        for (_, group), image in zip(groups, images, strict=True):
+            image.setflags(write=False)
+            for i in group:
+                self._cache[i] = image
+                self._cache.move_to_end(i)
+            while len(self._cache) > self._capacity:
+                self._cache.popitem(last=False)
+
+
+def video_fingerprint(path: Path) -> str:
+    """Content identity of a video file."""
+    return file_fingerprint(path)
+
+
+def open_video(path: Path, fps: float = 5.0, *, use_decord: bool = True) -> VideoFrames:
+    """Frames of any video file at ``fps`` frames per second, upright as a player shows them.
+
+    Raises:
+        ConfigError: If ``fps`` is not positive.
+        DataError: If the file is missing, truncated or no video.
+    """
+    timeline = read_timeline(path)
+    return VideoFrames(timeline, select_frames(timeline, as_rate(fps)), use_decord=use_decord)
