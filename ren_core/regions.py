@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -99,3 +99,10 @@ def pool_labels(features: Tensor, labels: NDArray[np.int32], count: int) -> Tens
     shared = np.bincount((labels.astype(np.int64) * h * w + patch).ravel(), minlength=count * h * w)
     weights = torch.from_numpy(shared.reshape(count, h * w)).float()
     return (weights / weights.sum(1, keepdim=True)) @ features.flatten(1).T.float()
+
+
+class Rle(TypedDict):
+    """COCO run lengths of one mask: ``size`` is (height, width), ``counts`` is compressed text."""
+
+    size: list[int]
+    counts: str

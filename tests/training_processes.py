@@ -24,7 +24,8 @@ from ren_core.training.recipes import recipe
 from ren_core.training.run import TrainJob, run_training
 from ren_core.training.samples import PromptSampling, RegionBatch
 from ren_core.training.sources import label_folder_source
-from ren_core.training.trainer import Worker, build_head, start_worker, train
+from ren_core.training.start import build_head
+from ren_core.training.trainer import Worker, start_worker, train
 from tests.tiny import SPEC, TinyEncoder
 
 GRID = SPEC.input_size // SPEC.patch_size

@@ -17,7 +17,7 @@ from ren_core.prompts import grid_centres, grid_prompts, slic_prompts, to_image_
 from ren_core.region_encoder import RegionEncoder
 from ren_core.regions import pool_labels
 from ren_core.training.config import TrainConfig
-from ren_core.training.trainer import build_head
+from ren_core.training.start import build_head
 
 MakeTokens = Callable[[Image, Features], Descriptions]
 """Tokens of one or more rows from a picture (H, W, 3) and its features."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from ren_core.errors import ConfigError, ShapeError
 from ren_core.images import Image
-from ren_core.training.rle_store import Rle
+from ren_core.regions import Rle
 
 FEATURE_STRIDES = (4, 8, 16)  # px per cell of the feature maps that the mask decoder reads
 

@@ -11,27 +11,19 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 from tqdm import tqdm
 
 from ren_core.errors import DataError
 from ren_core.images import Image, read_image
-from ren_core.regions import Masks
+from ren_core.regions import Masks, Rle
 from ren_core.stages import atomic_path, file_fingerprint, open_stage
 from ren_core.training.sources import Entry, RegionImage, content, stack_masks
 
 logger = logging.getLogger(__name__)
 
 STORE_VERSION = 2
-
-
-class Rle(TypedDict):
-    """COCO run lengths of one mask: ``size`` is (height, width), ``counts`` is compressed text."""
-
-    size: list[int]
-    counts: str
 
 
 MaskMaker = Callable[[Image], Sequence[Rle]]

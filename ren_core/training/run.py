@@ -21,7 +21,8 @@ from ren_core.training.learned_queries import build_objective
 from ren_core.training.online import OnlineBatches, OnlineConfig, OnlineSource
 from ren_core.training.recipes import Recipe, SourceUse
 from ren_core.training.sources import RegionSource, subset
-from ren_core.training.trainer import DTYPES, Worker, build_head, first_alone, train
+from ren_core.training.start import build_head
+from ren_core.training.trainer import DTYPES, Worker, first_alone, train
 from ren_core.training.views import ViewConfig
 
 logger = logging.getLogger(__name__)

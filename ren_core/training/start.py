@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ren_core.region_encoder import CrossAttention, RegionAttentionBlock, RegionEncoder
+from ren_core.training.config import TrainConfig
 
 
 @torch.no_grad()
@@ -79,3 +80,14 @@ def _look_at_prompt(attention: CrossAttention, directions: Tensor, sharpness: fl
     attention.q_proj.weight.copy_(-keys)  # queries come as minus the position
     attention.q_proj.bias.zero_()
     attention.q_norm.weight.fill_(sharpness)
+
+
+def build_head(dim: int, grid: int, config: TrainConfig) -> RegionEncoder:
+    """The head as training starts it."""
+    torch.manual_seed(config.seed)
+    head = RegionEncoder(dim, config.num_heads, config.num_layers, dropout=config.dropout)
+    if config.start == "local":
+        start_local(head, grid, sharpness=config.sharpness)
+    # the last block's values are the patches themselves: its projection never gets a gradient
+    head_blocks(head)[-1].cross_attn.v_proj.requires_grad_(False)
+    return head

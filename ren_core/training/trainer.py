@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from ren_core.region_encoder import RegionEncoder
 from ren_core.schedule import learning_rate_factor
 from ren_core.training.batches import BatchSource
 from ren_core.training.checkpoint import Progress, Row, load_checkpoint, save_checkpoint
@@ -24,7 +23,6 @@ from ren_core.training.config import TrainConfig
 from ren_core.training.curves import CurveFiles
 from ren_core.training.objective import RegionObjective
 from ren_core.training.samples import RegionBatch
-from ren_core.training.start import head_blocks, start_local
 
 logger = logging.getLogger(__name__)
 
@@ -46,17 +44,6 @@ class Worker:
     device: torch.device
     rank: int = 0
     world: int = 1
-
-
-def build_head(dim: int, grid: int, config: TrainConfig) -> RegionEncoder:
-    """The head as training starts it."""
-    torch.manual_seed(config.seed)
-    head = RegionEncoder(dim, config.num_heads, config.num_layers, dropout=config.dropout)
-    if config.start == "local":
-        start_local(head, grid, sharpness=config.sharpness)
-    # the last block's values are the patches themselves: its projection never gets a gradient
-    head_blocks(head)[-1].cross_attn.v_proj.requires_grad_(False)
-    return head
 
 
 def train(

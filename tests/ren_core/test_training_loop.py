@@ -18,7 +18,8 @@ from ren_core.training import curves
 from ren_core.training.config import LossConfig
 from ren_core.training.learned_queries import build_objective
 from ren_core.training.pairs import PairRules
-from ren_core.training.trainer import Worker, _Run, build_head, train, validate
+from ren_core.training.start import build_head
+from ren_core.training.trainer import Worker, _Run, train, validate
 from tests.tiny import SPEC
 from tests.training_processes import CONFIG as BASE
 from tests.training_processes import GRID, RandomBatches

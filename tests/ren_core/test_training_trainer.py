@@ -29,8 +29,8 @@ from ren_core.training.online import OnlineBatches, OnlineConfig, OnlineSource
 from ren_core.training.recipes import RECIPES, recipe
 from ren_core.training.samples import PromptSampling
 from ren_core.training.sources import label_folder_source, scene_source
-from ren_core.training.start import start_local
-from ren_core.training.trainer import Worker, build_head, train, validate
+from ren_core.training.start import build_head, start_local
+from ren_core.training.trainer import Worker, train, validate
 from ren_core.training.views import ViewConfig
 
 CPU = Worker(torch.device("cpu"))
