@@ -31,7 +31,7 @@ from eval.segmentation.ablations import (
     token_count_methods,
 )
 from eval.segmentation.compare import evaluate, train
-from pipelines.run_segmentation import Job, add_job_arguments, load_model, open_job
+from pipelines.shared.segmentation import Job, add_job_arguments, load_model, open_job
 from ren_core.command import exit_code
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.stages import write_figures

@@ -25,14 +25,16 @@ from eval.reid.describe import Describe
 from eval.reid.presence import threshold_curve
 from eval.reid.protocol import read_videos
 from eval.reid.rows import describer
-from pipelines.run_reid import CLIP_SETS, RETRIEVAL, table
 from pipelines.shared.cases import pointing_cases
 from pipelines.shared.reid import (
+    CLIP_SETS,
+    RETRIEVAL,
     add_model_options,
     chosen_encoder,
     chosen_heads,
     chosen_rows,
     prompting,
+    table,
     token_sources,
 )
 from ren_core.command import exit_code

@@ -22,20 +22,22 @@ from eval.reid.protocol import ReidConfig, evaluate_retrieval, read_videos
 from eval.reid.rows import Rows, describer
 from pipelines.shared.cases import pointing_cases
 from pipelines.shared.reid import (
+    CLIP_SETS,
+    RETRIEVAL,
     ROWS,
+    Line,
     add_model_options,
     chosen_encoder,
     chosen_heads,
     chosen_rows,
     prompting,
+    table,
     token_sources,
 )
 from ren_core.command import exit_code
 from ren_core.encoders.base import PatchEncoder
 from ren_core.stages import write_figures
 
-Line = dict[str, Any]
-RETRIEVAL, CLIP_SETS = "davis_dev", ("synvq_dev", "realvq_dev")
 RETRIEVAL_FIGURES = ("frame_ap", "r_precision", "auc", "pointing")
 POINTING_FIGURES = ("hits", "margin")
 QUERIES = ("pooled", "centre")
@@ -143,24 +145,6 @@ def mean(rows: Sequence[Line], figure: str) -> float:
     """Mean over rows, undefined values left out; NaN if all are."""
     values = [value for row in rows if not np.isnan(value := float(row[figure]))]
     return float(np.mean(values)) if values else float("nan")
-
-
-def table(lines: Sequence[Line]) -> str:
-    """Lines of one form as text in columns.
-
-    >>> print(table([{"row": "patch", "query": "centre", "auc": 0.98765}]))
-    row    query     auc
-    patch  centre  0.988
-    """
-    if not lines:
-        return "nothing was measured"
-    cells = [list(lines[0])]
-    cells += [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in x.values()] for x in lines]
-    columns = []
-    for number, column in enumerate(zip(*cells, strict=True)):
-        width = max(map(len, column))
-        columns.append([c.ljust(width) if number < 2 else c.rjust(width) for c in column])
-    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
 
 
 def seconds_per_image(encoder: PatchEncoder, repeats: int = 5) -> float:

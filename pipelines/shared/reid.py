@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from eval.features import PATCH, RAW
 from eval.reid.rows import Rows, fresh_head, head_rows, patch_row, superpixel_row
@@ -19,6 +20,10 @@ from ren_core.presets import PRESETS, RENConfig
 ROWS = ("raw", "patch", "mask", "superpixel", "untrained", "start", "ren", "aligned", "joined")
 OF_HEADS = ("ren", "aligned", "joined")
 STARTS = {"untrained": "random", "start": "local"}
+RETRIEVAL, CLIP_SETS = "davis_dev", ("synvq_dev", "realvq_dev")
+
+Line = dict[str, Any]
+"""One line of a table by column name."""
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -108,3 +113,21 @@ def token_sources(
         names = {kind: f"{kind}:{path.stem}" if kind in rows else None for kind in OF_HEADS}
         sources.append(head_rows(head, spec, prompts, **names))
     return sources
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Lines of one form as text in columns.
+
+    >>> print(table([{"row": "patch", "query": "centre", "auc": 0.98765}]))
+    row    query     auc
+    patch  centre  0.988
+    """
+    if not lines:
+        return "nothing was measured"
+    cells = [list(lines[0])]
+    cells += [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in x.values()] for x in lines]
+    columns = []
+    for number, column in enumerate(zip(*cells, strict=True)):
+        width = max(map(len, column))
+        columns.append([c.ljust(width) if number < 2 else c.rjust(width) for c in column])
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
