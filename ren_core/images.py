@@ -1,4 +1,4 @@
-"""Check the images that users give and bring them into one form."""
+"""The one form of every image: reading and listing files, turning arrays into tensors and back."""
 
 from __future__ import annotations
 
@@ -13,20 +13,56 @@ from torch import Tensor
 
 from ren_core.errors import DataError, ShapeError
 
+Image = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 RANGE_TOLERANCE = 1e-3  # resizing may overshoot 0..1 by rounding
 
 
-def to_tensor(picture: NDArray[np.uint8]) -> Tensor:
+def read_image(path: Path) -> Image:
+    """A picture file as (H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: If the file is missing or no picture.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError(f"{path} is missing or no picture; check the data folder")
+    rgb: Image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return rgb
+
+
+def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The picture files of a folder, sorted by name."""
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; see data/README.md for the expected layout")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+
+
+def list_image_tree(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
+    """The picture files of a folder and its subfolders, sorted by path; hidden ones left out."""
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}; see data/README.md for the expected layout")
+    found = [path for path in root.rglob("*") if path.suffix.lower() in suffixes]
+    return sorted(
+        path
+        for path in found
+        if not any(part.startswith(".") for part in path.relative_to(root).parts)
+    )
+
+
+def to_tensor(picture: Image) -> Tensor:
     """A picture (H, W, 3) as a tensor (3, H, W); a copy, since cached frames are read-only."""
     return torch.tensor(picture).permute(2, 0, 1)
 
 
-def to_batch(picture: NDArray[np.uint8]) -> Tensor:
+def to_batch(picture: Image) -> Tensor:
     """A picture (H, W, 3) as a batch of one (1, 3, H, W), float32 in 0..1."""
     return to_tensor(picture)[None].float() / 255
 
 
-def to_picture(image: Tensor) -> NDArray[np.uint8]:
+def to_picture(image: Tensor) -> Image:
     """An image (3, H, W) in 0..1 as a picture (H, W, 3), rounded, on the CPU."""
     pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
     return pixels.contiguous().cpu().numpy()
@@ -76,40 +112,3 @@ def _as_float_image(image: Tensor, i: int) -> Tensor:
     else:
         raise ShapeError(f"image {i} must be uint8 or floating point, got {image.dtype}")
     return image.expand(3, -1, -1)
-
-
-Image = NDArray[np.uint8]
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
-def read_image(path: Path) -> Image:
-    """A picture file as (H, W, 3) uint8 RGB.
-
-    Raises:
-        DataError: If the file is missing or no picture.
-    """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path} is missing or no picture; check the data folder")
-    rgb: Image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return rgb
-
-
-def list_images(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The picture files of a folder, sorted by name."""
-    if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; see data/README.md for the expected layout")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
-
-
-def list_image_tree(root: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The picture files of a folder and of its subfolders, sorted by place; hidden ones are not."""
-    if not root.is_dir():
-        raise DataError(f"there is no folder {root}; see data/README.md for the expected layout")
-    found = [path for path in root.rglob("*") if path.suffix.lower() in suffixes]
-    return sorted(
-        path
-        for path in found
-        if not any(part.startswith(".") for part in path.relative_to(root).parts)
-    )

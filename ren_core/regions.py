@@ -1,4 +1,4 @@
-"""Region masks: the pixels of a group are the superpixels or cells of its prompts."""
+"""Regions of an image as label maps, masks and COCO shapes, and features pooled over them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,16 @@ from torch import Tensor
 
 from ren_core.errors import ShapeError
 from ren_core.geometry import Mask
+
+Masks = NDArray[np.bool_]
+"""(M, H, W), one mask per region."""
+
+
+class Rle(TypedDict):
+    """COCO run lengths of one mask: ``size`` is (height, width), ``counts`` is compressed text."""
+
+    size: list[int]
+    counts: str
 
 
 def region_labels(
@@ -35,10 +45,23 @@ def region_labels(
     return labels
 
 
-def region_masks(labels: NDArray[np.int32], num_regions: int) -> NDArray[np.bool_]:
+def region_masks(labels: NDArray[np.int32], num_regions: int) -> Masks:
     """One mask per region, (G, R, R), of a label map (R, R)."""
-    masks: NDArray[np.bool_] = labels[None] == np.arange(num_regions)[:, None, None]
+    masks: Masks = labels[None] == np.arange(num_regions)[:, None, None]
     return masks
+
+
+def decode_coco(segmentation: Any, size_hw: tuple[int, int]) -> Mask:  # noqa: ANN401 - JSON
+    """Mask (H, W) of a COCO segmentation: polygons, or run lengths as numbers or as text."""
+    from pycocotools import mask as coco_mask
+
+    shape = segmentation
+    if isinstance(shape, list):
+        shape = coco_mask.merge(coco_mask.frPyObjects(shape, *size_hw))
+    elif isinstance(shape["counts"], list):
+        shape = coco_mask.frPyObjects(shape, *size_hw)
+    mask: Mask = coco_mask.decode(shape).astype(bool)
+    return mask
 
 
 def mask_on_grid(mask: Mask, grid_hw: tuple[int, int]) -> NDArray[np.float32]:
@@ -55,33 +78,6 @@ def mask_on_grid(mask: Mask, grid_hw: tuple[int, int]) -> NDArray[np.float32]:
     covered = np.diff(np.diff(corners, axis=0), axis=1)
     share: NDArray[np.float32] = (covered * (grid_hw[0] * grid_hw[1] / (H * W))).astype(np.float32)
     return share
-
-
-def _sample(
-    integral: NDArray[np.float64], at: NDArray[np.float64], axis: int
-) -> NDArray[np.float64]:
-    """Linear interpolation of an integral image along one axis: exact areas of cut pixels."""
-    low = np.floor(at).astype(int).clip(0, integral.shape[axis] - 2)
-    weight = np.expand_dims(at - low, 1 - axis)
-    a, b = integral.take(low, axis), integral.take(low + 1, axis)
-    sampled: NDArray[np.float64] = a + (b - a) * weight
-    return sampled
-
-
-Masks = NDArray[np.bool_]
-
-
-def decode_coco(segmentation: Any, size_hw: tuple[int, int]) -> Masks:  # noqa: ANN401 - JSON
-    """Mask (H, W) of a COCO segmentation: polygons, or run lengths as numbers or as text."""
-    from pycocotools import mask as coco_mask
-
-    shape = segmentation
-    if isinstance(shape, list):
-        shape = coco_mask.merge(coco_mask.frPyObjects(shape, *size_hw))
-    elif isinstance(shape["counts"], list):
-        shape = coco_mask.frPyObjects(shape, *size_hw)
-    mask: Masks = coco_mask.decode(shape).astype(bool)
-    return mask
 
 
 def pool_labels(features: Tensor, labels: NDArray[np.int32], count: int) -> Tensor:
@@ -101,8 +97,12 @@ def pool_labels(features: Tensor, labels: NDArray[np.int32], count: int) -> Tens
     return (weights / weights.sum(1, keepdim=True)) @ features.flatten(1).T.float()
 
 
-class Rle(TypedDict):
-    """COCO run lengths of one mask: ``size`` is (height, width), ``counts`` is compressed text."""
-
-    size: list[int]
-    counts: str
+def _sample(
+    integral: NDArray[np.float64], at: NDArray[np.float64], axis: int
+) -> NDArray[np.float64]:
+    """Linear interpolation of an integral image along one axis: exact areas of cut pixels."""
+    low = np.floor(at).astype(int).clip(0, integral.shape[axis] - 2)
+    weight = np.expand_dims(at - low, 1 - axis)
+    a, b = integral.take(low, axis), integral.take(low + 1, axis)
+    sampled: NDArray[np.float64] = a + (b - a) * weight
+    return sampled

@@ -1,4 +1,4 @@
-"""Affine maps of pictures and masks, exact to the pixel."""
+"""Affine maps of images and masks, exact to the pixel."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ren_core.images import Image
 from ren_core.regions import Masks
 
 Matrix = NDArray[np.float64]
+"""Affine map (3, 3) of homogeneous points (x, y, 1)."""
 
 
 def squash_matrix(size_hw: tuple[int, int], size: int) -> Matrix:
@@ -21,11 +22,16 @@ def squash_matrix(size_hw: tuple[int, int], size: int) -> Matrix:
     return np.diag([size / size_hw[1], size / size_hw[0], 1.0])
 
 
+def shift_matrix(x: float, y: float) -> Matrix:
+    """Map (3, 3) that moves every point by (x, y) pixels."""
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
+
+
 def warp_image(image: Image, matrix: Matrix, size: int) -> Image:
     """The view (size, size, 3) of an image (H, W, 3); black where the image does not reach.
 
-    Where the map shrinks the image, details that the view cannot hold are averaged away first, so
-    that nothing aliases.
+    Where the map shrinks the image, details too fine for the view are averaged away first, so that
+    nothing aliases.
     """
     small, rest = _shrink(image, matrix)
     warped: Image = cv2.warpAffine(
@@ -33,30 +39,11 @@ def warp_image(image: Image, matrix: Matrix, size: int) -> Image:
         _cv_matrix(rest),
         (size, size),
         flags=cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,  # the picture's edge shall not fade to black
+        borderMode=cv2.BORDER_REPLICATE,  # the image's edge shall not fade to black
     )
     everywhere = np.ones((1, *image.shape[:2]), bool)
     warped[~warp_masks(everywhere, matrix, size)[0]] = 0
     return warped
-
-
-def _shrink(image: Image, matrix: Matrix) -> tuple[Image, Matrix]:
-    """The image resized along each of its axes by as much as the map shrinks it, and the rest.
-
-    With the filter of inference (bilinear with antialiasing). Squashing a wide image shrinks its
-    two axes differently, so one blur for both would alias or lose detail.
-    """
-    H, W = image.shape[:2]
-    extent_x, extent_y = np.linalg.norm(np.linalg.inv(matrix[:2, :2]), axis=1).clip(min=1)
-    size_hw = (math.ceil(H / extent_y - 1e-6), math.ceil(W / extent_x - 1e-6))
-    if size_hw == (H, W):
-        return image, matrix
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-    small = F.interpolate(pixels, size_hw, mode="bilinear", align_corners=False, antialias=True)
-    return (
-        np.ascontiguousarray(small[0].permute(1, 2, 0).numpy()),
-        matrix @ np.diag([W / size_hw[1], H / size_hw[0], 1.0]),
-    )
 
 
 def warp_masks(masks: Masks, matrix: Matrix, size: int) -> Masks:
@@ -72,10 +59,25 @@ def warp_masks(masks: Masks, matrix: Matrix, size: int) -> Masks:
     return warped
 
 
-def _shift(x: float, y: float) -> Matrix:
-    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
+def _shrink(image: Image, matrix: Matrix) -> tuple[Image, Matrix]:
+    """The image resized along each axis by as much as the map shrinks it, and the remaining map.
+
+    Resizing is bilinear with antialiasing, as in inference. Squashing a wide image shrinks its two
+    axes differently, so one blur for both would alias or lose detail.
+    """
+    H, W = image.shape[:2]
+    extent_x, extent_y = np.linalg.norm(np.linalg.inv(matrix[:2, :2]), axis=1).clip(min=1)
+    size_hw = (math.ceil(H / extent_y - 1e-6), math.ceil(W / extent_x - 1e-6))
+    if size_hw == (H, W):
+        return image, matrix
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    small = F.interpolate(pixels, size_hw, mode="bilinear", align_corners=False, antialias=True)
+    return (
+        np.ascontiguousarray(small[0].permute(1, 2, 0).numpy()),
+        matrix @ np.diag([W / size_hw[1], H / size_hw[0], 1.0]),
+    )
 
 
 def _cv_matrix(matrix: Matrix) -> Matrix:
     """The same map for OpenCV, whose pixel centres have whole coordinates."""
-    return (_shift(-0.5, -0.5) @ matrix @ _shift(0.5, 0.5))[:2]
+    return (shift_matrix(-0.5, -0.5) @ matrix @ shift_matrix(0.5, 0.5))[:2]

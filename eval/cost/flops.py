@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ren_core.encoders.base import PatchEncoder
-from ren_core.sam2.masks import image_predictor
+from ren_core.sam2.model import image_predictor
 
 GIGA = 1e9
 FLOP_SIDE = 32  # prompts per side for which operations are given

@@ -1,1 +1,1 @@
-"""SAM 2: the network, its weights, and its automatic masks."""
+"""SAM 2: its networks and weights, and its automatic masks; nothing else imports ``sam2``."""

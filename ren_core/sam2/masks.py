@@ -13,8 +13,7 @@ from torch import nn
 from ren_core.errors import ConfigError, ShapeError
 from ren_core.images import Image
 from ren_core.regions import Rle
-
-FEATURE_STRIDES = (4, 8, 16)  # px per cell of the feature maps that the mask decoder reads
+from ren_core.sam2.model import fit_feature_sizes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,22 +80,3 @@ class Sam2Masks:
         """Only the part of a call that does not depend on prompts: the image encoder."""
         self._generator.predictor.set_image(image)
         self._generator.predictor.reset_predictor()
-
-
-def image_predictor(network: nn.Module, mask_threshold: float = 0.0) -> Any:  # noqa: ANN401
-    """An official ``SAM2ImagePredictor`` on a network, fit for its image size."""
-    from sam2.sam2_image_predictor import SAM2ImagePredictor
-
-    predictor = SAM2ImagePredictor(network, mask_threshold=mask_threshold)
-    fit_feature_sizes(predictor)
-    return predictor
-
-
-def fit_feature_sizes(predictor: Any) -> None:  # noqa: ANN401 - has no types
-    """Let an official image predictor expect its own network's feature maps, not those of 1024 px.
-
-    Args:
-        predictor: A ``SAM2ImagePredictor``; changed in place.
-    """
-    sides = [int(predictor.model.image_size) // stride for stride in FEATURE_STRIDES]
-    predictor._bb_feat_sizes = [(side, side) for side in sides]

@@ -1,4 +1,4 @@
-"""SAM 2.1 networks: which there are, where their weights lie, how they are built and loaded.
+"""SAM 2.1 networks: which there are, where their weights lie, how they are built, loaded and asked.
 
 The segmenter and the tracker take the same ``Sam2Model``, so a process holds its weights once.
 """
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from ren_core.errors import ConfigError, DataError
-from ren_core.sam2.masks import image_predictor
 from ren_core.weight_files import cache_dir, remedy
 
 CHECKPOINT_URL = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
@@ -27,6 +26,7 @@ SIZES = {
     "sam2.1_hiera_l": "large",
 }
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+FEATURE_STRIDES = (4, 8, 16)  # px per cell of the feature maps that the mask decoder reads
 COARSEST_STRIDE = 32  # px per cell inside the encoder; image_size must be a multiple of it
 
 
@@ -197,6 +197,25 @@ def build_network(name: str, image_size: int) -> Any:  # noqa: ANN401 - SAM2Base
             "dynamic_multimask_stability_thresh": 0.98,
         }
         return instantiate(config, _recursive_=True).eval()
+
+
+def image_predictor(network: nn.Module, mask_threshold: float = 0.0) -> Any:  # noqa: ANN401
+    """An official ``SAM2ImagePredictor`` on a network, fit for its image size."""
+    from sam2.sam2_image_predictor import SAM2ImagePredictor
+
+    predictor = SAM2ImagePredictor(network, mask_threshold=mask_threshold)
+    fit_feature_sizes(predictor)
+    return predictor
+
+
+def fit_feature_sizes(predictor: Any) -> None:  # noqa: ANN401 - has no types
+    """Let an official image predictor expect its own network's feature maps, not those of 1024 px.
+
+    Args:
+        predictor: A ``SAM2ImagePredictor``; changed in place.
+    """
+    sides = [int(predictor.model.image_size) // stride for stride in FEATURE_STRIDES]
+    predictor._bb_feat_sizes = [(side, side) for side in sides]
 
 
 @contextmanager

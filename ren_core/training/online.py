@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from ren_core.encoders.base import PatchEncoder
+from ren_core.images import Image
 from ren_core.training.batches import VALIDATION_STREAM
 from ren_core.training.pairs import PairRules, build_schedule, split_sources
 from ren_core.training.samples import (
@@ -21,7 +22,7 @@ from ren_core.training.samples import (
     regions_of_view,
 )
 from ren_core.training.sources import RegionSource
-from ren_core.training.views import Image, ViewConfig, augment
+from ren_core.training.views import ViewConfig, augment
 
 LAST_BATCH = 2**40  # a data loader needs an end
 

@@ -16,15 +16,15 @@ import numpy as np
 from tqdm import tqdm
 
 from ren_core.errors import DataError
+from ren_core.geometry import Mask
 from ren_core.images import Image, read_image
-from ren_core.regions import Masks, Rle
+from ren_core.regions import Rle
 from ren_core.stages import atomic_path, file_fingerprint, open_stage
 from ren_core.training.sources import Entry, RegionImage, content, stack_masks
 
 logger = logging.getLogger(__name__)
 
 STORE_VERSION = 2
-
 
 MaskMaker = Callable[[Image], Sequence[Rle]]
 
@@ -131,7 +131,7 @@ def store_source(store: Path) -> StoredRegions:
     return StoredRegions(entries, lines, {"shards": [file_fingerprint(s) for s in shards]})
 
 
-def encode_rle(mask: Masks) -> Rle:
+def encode_rle(mask: Mask) -> Rle:
     """COCO RLE of a mask (H, W) bool."""
     from pycocotools import mask as coco_mask
 
@@ -139,11 +139,11 @@ def encode_rle(mask: Masks) -> Rle:
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode()}
 
 
-def decode_rle(rle: Rle) -> Masks:
+def decode_rle(rle: Rle) -> Mask:
     """Mask (H, W) bool of COCO RLE."""
     from pycocotools import mask as coco_mask
 
-    decoded: Masks = coco_mask.decode(rle).astype(bool)
+    decoded: Mask = coco_mask.decode(rle).astype(bool)
     return decoded
 
 

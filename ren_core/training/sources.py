@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ren_core.errors import DataError
+from ren_core.geometry import Mask
 from ren_core.images import Image, list_images, read_image
 from ren_core.regions import Masks, decode_coco
 from ren_core.stages import file_fingerprint
@@ -276,7 +277,7 @@ def content(path: Path) -> str:
     return file_fingerprint(path)
 
 
-def disjoint(image: Image, masks: Sequence[Masks]) -> RegionImage:
+def disjoint(image: Image, masks: Sequence[Mask]) -> RegionImage:
     """Instances as regions that do not overlap: where several cover a pixel, the smallest wins."""
     labels = np.full(image.shape[:2], -1, np.int64)
     for name in sorted(range(len(masks)), key=lambda k: -int(masks[k].sum())):
@@ -306,7 +307,7 @@ def middle_region(masks: Masks) -> NDArray[np.int32]:
     return chosen
 
 
-def stack_masks(masks: Sequence[Masks], size_hw: tuple[int, int]) -> Masks:
+def stack_masks(masks: Sequence[Mask], size_hw: tuple[int, int]) -> Masks:
     """Masks (M, H, W) of a list, also of an empty one."""
     return np.stack(masks) if masks else np.zeros((0, *size_hw), bool)
 
@@ -323,7 +324,7 @@ def read_labels(path: Path) -> NDArray[np.uint16]:
     return labels.astype(np.uint16)
 
 
-def _polygon_mask(line: str, size_hw: tuple[int, int], path: Path) -> Masks:
+def _polygon_mask(line: str, size_hw: tuple[int, int], path: Path) -> Mask:
     numbers = np.array(line.split()[1:], np.float64)
     if len(numbers) < 6 or len(numbers) % 2:
         raise DataError(

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ren_core.errors import ConfigError
-from ren_core.warp import Matrix, _shift, squash_matrix, warp_image, warp_masks
-
-Image = NDArray[np.uint8]
-Masks = NDArray[np.bool_]
+from ren_core.images import Image
+from ren_core.regions import Masks
+from ren_core.warp import Matrix, shift_matrix, squash_matrix, warp_image, warp_masks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,8 +112,8 @@ def draw_matrix(size_hw: tuple[int, int], config: ViewConfig, rng: np.random.Gen
     )
     shear = np.array([[1, math.tan(shear_x), 0], [math.tan(shear_y), 1, 0], [0, 0, 1]])
     about_centre = rotate @ shear @ np.diag([flip, 1.0, 1.0])
-    to_centre, back = _shift(-R / 2, -R / 2), _shift(R / 2, R / 2)
-    crop = np.diag([R / side, R / side, 1.0]) @ _shift(-left, -top)
+    to_centre, back = shift_matrix(-R / 2, -R / 2), shift_matrix(R / 2, R / 2)
+    crop = np.diag([R / side, R / side, 1.0]) @ shift_matrix(-left, -top)
     return crop @ back @ about_centre @ to_centre @ squash_matrix(size_hw, R)
 
 

@@ -1,4 +1,4 @@
-"""Ego4D's VQ2D annotation files as frozen types; the official JSON keys stay in this module.
+"""Ego4D's VQ2D annotation files as frozen types; the official JSON keys stay in this package.
 
 Boxes become half-open ``xyxy`` in original pixels; frame numbers are clip frames at 5 fps. What a
 file may lack (tracks, clip uids, whole query sets) is read as absent; what is damaged is listed.

@@ -1,4 +1,4 @@
-"""A benchmark clip's file in the ego4d CLI's layout, and its frames."""
+"""Where the ego4d CLI puts the file of a clip, and the frames that the clip has in it."""
 
 from __future__ import annotations
 

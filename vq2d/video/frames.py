@@ -1,8 +1,8 @@
-"""Frame-exact video reading: clip frame i is what a viewer sees i / 5 seconds into the clip.
+"""Frame-exact video reading: frame i at 5 fps is what a viewer sees i / 5 seconds into the file.
 
-decord reads constant-frame-rate clips in short-lived chunks (an idle decord reader decodes ahead
-without bound); PyAV reads everything else and stands in where decord fails. Both give the same
-bytes, which the tests check, so the reader is no part of a source's fingerprint.
+decord reads files of constant frame rate, a chunk at a time with a new reader (an idle one decodes
+ahead without bound). PyAV reads everything else, and takes over where decord fails. Both give the
+same bytes, which the tests check, so the reader is no part of a video's fingerprint.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Two decoders behind one interface: frames of a file by number."""
+"""Two decoders behind one interface, PyAV and decord: frames of a file by number."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ except ImportError:
     decord = None
 
 DECORD_CODECS = ("h264", "hevc", "vp9")
-
 DECORD_FORMATS = ("yuv420p", "yuvj420p")
 
 

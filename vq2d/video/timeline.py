@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from ren_core.errors import ConfigError
 
-EXACT_RATES = (5, 30)
-"""Rates at which frames are counted, not timed, so that rounded timestamps cannot shift them."""
+CANONICAL_FPS = 30
+"""Frames per second of an ordinary video."""
+EXACT_RATES = (5, CANONICAL_FPS)
+"""At these rates frames are counted, not timed, so that rounded timestamps cannot shift them."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,3 @@ def as_rate(fps: float) -> Fraction:
     if not (math.isfinite(fps) and fps > 0):
         raise ConfigError(f"fps must be positive, got {fps}")
     return Fraction(fps).limit_denominator(1001)
-
-
-CANONICAL_FPS = 30
-"""Rate of Ego4D's full-scale videos and downloaded clips; ``video_*_frame`` count at it."""
