@@ -1,4 +1,4 @@
-"""The frame of a command line: errors that users can mend become one sentence and an exit code."""
+"""What all command lines share: options of a configuration, a device check, exit codes."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def exit_code(
 
 
 def check_device(name: str | None) -> None:
-    """See that a torch device can be used here; None is what the program chooses itself.
+    """Refuse a torch device that this machine does not have; None, the program's choice, passes.
 
     Raises:
-        ConfigError: If it cannot, with those that can.
+        ConfigError: If it cannot be used; the message names the devices that can.
     """
     if name is None:
         return
@@ -54,9 +54,9 @@ def check_device(name: str | None) -> None:
 
 
 def add_fields(parser: argparse.ArgumentParser, kind: type, meanings: Mapping[str, str]) -> None:
-    """An option for every field of a configuration, of its default's type.
+    """Add one option for every field of a configuration.
 
-    What stands where none is typed is for the dataclass to say.
+    An option that is not typed is absent from the parsed arguments: defaults stay in the dataclass.
 
     Args:
         parser: Gets the options.
@@ -73,6 +73,6 @@ def add_fields(parser: argparse.ArgumentParser, kind: type, meanings: Mapping[st
 
 
 def typed_fields(args: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """The fields of a configuration that were typed: options without a default of their own."""
+    """The fields of a configuration that were typed on the command line; see ``add_fields``."""
     typed = vars(args)
     return {field.name: typed[field.name] for field in fields(kind) if field.name in typed}

@@ -34,7 +34,7 @@ class RegionEncoderOutput:
     @cached_property
     def aligned_tokens(self) -> Tensor:
         """(B, N, D) tokens in the space of the encoder's patch features: category-level."""
-        tokens = self.ren_tokens  # read out later, but in the mode in which they were made
+        tokens = self.ren_tokens  # aligned on first use, in the gradient mode of the forward pass
         with (
             torch.inference_mode(tokens.is_inference()),
             torch.set_grad_enabled(tokens.requires_grad),

@@ -23,7 +23,7 @@ from typing import Any
 from ren_core.errors import StaleStageError
 
 ABANDONED_SECONDS = 24 * 3600
-"""Age from which on a temporary counts as left behind, whoever made it."""
+"""A temporary older than this counts as left behind, whichever machine made it."""
 
 
 def digest(value: object, length: int = 12) -> str:
@@ -95,9 +95,9 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove the temporaries of ``atomic_path`` below a directory that no process will rename.
+    """Remove temporaries of ``atomic_path`` below a directory that no process will ever rename.
 
-    That are those of processes of this machine that are dead, and all that are a day old.
+    These are the ones whose process on this machine has ended, and all that are a day old.
     """
     for path in directory.rglob(".*.partial"):
         with suppress(OSError):  # another process may be as tidy
@@ -132,7 +132,7 @@ def _machine() -> str:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write a UTF-8 file atomically; one that holds just this text is left untouched."""
+    """Write a UTF-8 file atomically; a file that holds this text already is left untouched."""
     content = text.encode()
     if target.is_file() and target.read_bytes() == content:
         return

@@ -17,7 +17,7 @@ VALIDATION_STREAM = 2**31
 
 
 class BatchSource(Protocol):
-    """Something that makes the batch of any number, the same one every time."""
+    """Gives batches by number; the same number always gives the same batch."""
 
     def batch(self, number: int) -> RegionBatch:
         """Batch ``number``, 0 or more."""
@@ -25,8 +25,8 @@ class BatchSource(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PairSource(PairRules):
-    """One cache as the trainer uses it.
+class CachedSource(PairRules):
+    """A cache of views, and how pairs are drawn from it.
 
     Attributes:
         cache: The views.
@@ -47,7 +47,7 @@ class CachedBatches:
         held_out: Draw from the validation part.
     """
 
-    sources: Sequence[PairSource]
+    sources: Sequence[CachedSource]
     pairs: int
     sampling: PromptSampling
     seed: int
@@ -90,7 +90,7 @@ class CachedBatches:
         return drawn
 
     def _draw_pair(
-        self, source: PairSource, pictures: list[int], rng: np.random.Generator
+        self, source: CachedSource, pictures: list[int], rng: np.random.Generator
     ) -> list[ViewSample]:
         views = source.cache.views_per_image
         first, second = source.draw(pictures, rng)

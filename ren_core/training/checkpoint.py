@@ -1,4 +1,4 @@
-"""Training checkpoints: everything that a killed run needs to go on to the same weights."""
+"""Training checkpoints: all that a killed run needs to reach the same weights in the end."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def load_checkpoint(
     *,
     identity: Mapping[str, object],
 ) -> Progress:
-    """Restore a run in place; a missing file is a run that starts.
+    """Restore a run in place; without a file the run begins at step 0.
 
     Raises:
         StaleStageError: If the checkpoint belongs to another run; the message says what differs.

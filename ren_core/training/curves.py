@@ -24,7 +24,7 @@ class CurveFiles:
         self.written = 0
 
     def update(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Write all rows, unless there is none that the files lack."""
+        """Write all rows, unless the files hold as many already."""
         if len(rows) == self.written:
             return
         write_csv(self.out / "curves.csv", rows)

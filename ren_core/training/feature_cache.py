@@ -18,7 +18,7 @@ from ren_core.encoders.base import PatchEncoder
 from ren_core.errors import ConfigError
 from ren_core.stages import atomic_path, digest, open_stage
 from ren_core.training.samples import ViewSample, regions_of_view
-from ren_core.training.sources import Entry, RegionSource, contents
+from ren_core.training.sources import Entry, RegionSource, picture_fingerprints
 from ren_core.training.views import View, ViewConfig, augment, plain_view
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def build_cache(
 ) -> FeatureCache:
     """Augment and encode every picture of a source that is not there yet; stored as float16.
 
-    Another content of a picture or of its label files, under whatever name, is another cache.
+    A changed picture or label file makes another cache; a moved folder does not.
 
     Args:
         source: Pictures with regions.
@@ -95,9 +95,9 @@ def build_cache(
         config: What the views are.
         out: Folder of the caches.
         fingerprint: Identity of the encoder's weights.
-        dtype: In which the encoder runs: other than float32, under autocast.
+        dtype: Precision of the encoder; other than float32 it runs under autocast.
     """
-    pictures = contents(source)
+    pictures = picture_fingerprints(source)
     upstream = [fingerprint, str(dtype), digest(source.settings), *pictures]
     directory = open_stage(out, "views", config, upstream=upstream, version=CACHE_VERSION)
     todo = [i for i in range(len(pictures)) if not _file(directory, i).exists()]

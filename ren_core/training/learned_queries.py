@@ -57,7 +57,7 @@ class LearnedQueryObjective(RegionObjective):
         return {**losses, "accuracy": matching_accuracy(tokens, matched.region_ids)}
 
     def export(self, path: Path, metadata: Mapping[str, object]) -> None:
-        """Write queries and blocks in float16, in a format that is no point-prompted head's."""
+        """Write queries and blocks in float16, in a format that is not that of heads."""
         state = {
             name: tensor.detach().to("cpu", torch.float16).contiguous()
             for name, tensor in self.state_dict().items()
@@ -89,7 +89,7 @@ class LearnedQueryObjective(RegionObjective):
 
 
 def match_regions(batch: RegionBatch, aligned: Tensor) -> RegionBatch:
-    """The batch with one row per query: the region that the query is assigned to.
+    """The batch with one row per query in place of one per prompt: its assigned region.
 
     Args:
         batch: Its prompts say which regions each view has.

@@ -29,8 +29,8 @@ class RegionObjective(nn.Module):
     """A head and what it is trained for.
 
     Args:
-        head: The head; trained in place. What no loss reaches stops asking for gradients: several
-            GPUs would wait for them.
+        head: The head; trained in place. Parameters that no loss reaches are frozen, since several
+            GPUs would wait for their gradients.
         config: Weights of the losses; a loss of weight 0 is not computed.
         manual_attention: Compute attention as two matrix products; on CPUs with bfloat16 units
             this trains faster than the fused kernel.

@@ -33,7 +33,9 @@ class RawView:
 
     Attributes:
         image: (R, R, 3) uint8.
-        labels: Like ``names`` and ``coverage`` as in ``ViewSample``.
+        labels: As in ``ViewSample``.
+        names: As there.
+        coverage: As there.
         source: Number of the source.
         group: First picture of the group; views of one group share region names.
     """
@@ -48,7 +50,7 @@ class RawView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnlineSource(PairRules):
-    """One source as the trainer uses it.
+    """A region source, and how pairs are drawn from it.
 
     Attributes:
         regions: Pictures with regions.
@@ -81,7 +83,7 @@ class OnlineConfig:
 
 
 class RawBatches(Dataset[list[RawView]]):
-    """Batch ``number`` as pairs of augmented views; a group is passed once per epoch of its source.
+    """Batch ``number`` as pairs of augmented views; an epoch of a source shows each group once.
 
     Args:
         sources: Where pairs come from.
@@ -102,7 +104,7 @@ class RawBatches(Dataset[list[RawView]]):
         return LAST_BATCH
 
     def __getitem__(self, number: int) -> list[RawView]:
-        """Two views of each of ``pairs`` groups; the numbers of all batches make the epochs."""
+        """Two views of each of ``pairs`` groups; which groups follows from the number alone."""
         config = self.config
         views: list[RawView] = []
         stream = VALIDATION_STREAM if config.held_out else 0
@@ -156,7 +158,7 @@ class OnlineBatches:
         self._next = -1
 
     def batch(self, number: int) -> RegionBatch:
-        """Batch ``number``; fast if numbers come ``stride`` apart."""
+        """Batch ``number``; workers draw ahead as long as numbers come ``stride`` apart."""
         views = self._raw_views(number)
         device = next(self.encoder.parameters()).device
         images = torch.from_numpy(np.stack([view.image for view in views])).permute(0, 3, 1, 2)

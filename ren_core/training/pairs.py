@@ -1,4 +1,4 @@
-"""Which pictures make a pair of views, and which are kept for validation: of any source."""
+"""Which pictures make a pair of views, and which are kept for validation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class PairRules:
         weight: Share of the pairs that come from here, relative to the other sources.
         cross_frame: In a group of several pictures (a video), the two views are of different
             pictures; otherwise two views of the same one.
-        max_gap: Different pictures are at most this many apart.
-        held_out_every: Every such video (or picture that is of none) is kept for validation.
+        max_gap: The two pictures of a pair are at most this many apart.
+        held_out_every: Every n-th video is kept for validation; a group without one counts as one.
     """
 
     weight: float = 1.0
@@ -37,7 +37,7 @@ class PairRules:
             )
 
     def draw(self, pictures: Sequence[int], rng: np.random.Generator) -> tuple[int, int]:
-        """The pictures of the two views of a pair from one group; equal for one picture twice."""
+        """The two pictures of a pair from one group; the same picture twice where one is enough."""
         first = int(rng.integers(len(pictures)))
         if len(pictures) == 1 or not self.cross_frame:
             return pictures[first], pictures[first]
@@ -51,7 +51,7 @@ def split_groups(
 ) -> list[list[int]]:
     """Pictures of each group, of the training part or of the validation part.
 
-    A video is in one of the two as a whole, also where its pictures share no objects.
+    A video is never split between the two, even if its pictures share no objects.
     """
     members: dict[str, list[int]] = defaultdict(list)
     video_of: dict[str, str] = {}
@@ -88,10 +88,10 @@ def split_sources(
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Which source the n-th pair of a training comes from, and how many it has given before.
+    """Which source the n-th pair of a training comes from, and how many pairs it gave before.
 
-    The shares are exact within every ``len(order)`` pairs, so that each source is passed epoch by
-    epoch whatever its weight, and any pair is found without counting through those before it.
+    Every period of ``len(order)`` pairs holds the exact shares. So each source runs through its own
+    epochs whatever its weight, and any pair is found without counting those before it.
 
     Attributes:
         order: Source of every pair of a period.

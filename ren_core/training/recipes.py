@@ -17,7 +17,7 @@ class SourceUse:
     Attributes:
         weight: Share of the pairs, relative to the other sources that are given.
         views_per_image: Fixed views of every picture, where views are cached.
-        take_every: Use every such picture only.
+        take_every: Use only every n-th picture.
         cross_frame: In a group of several pictures (a video) the two views of a pair are two of
             its pictures; otherwise two views of one picture.
     """
@@ -35,12 +35,12 @@ class Recipe:
     Attributes:
         encoder: Catalogue name of the frozen encoder; views have its input size.
         train: Optimisation and losses.
-        keep_start: Share, 0..1, of the weights before training in the weights that are written: the
-            mean of both ends of a short training keeps what the start could do.
+        keep_start: Share, 0..1, of the starting weights in the weights that are written. Mixing
+            start and end of a short training keeps what the start could do.
         cached: Views are fixed and their features cached; otherwise drawn anew in every step.
         views_seed: Of the fixed views, so that trainings with other seeds share one cache.
-        sources: Per kind of source; kinds that are not named here are used with the defaults.
-        held_out_every: Every such video (or picture that is of none) is kept for validation.
+        sources: Use of each kind of source; a kind that is not named gets the defaults.
+        held_out_every: Every n-th video is kept for validation; a group without one counts as one.
     """
 
     encoder: str

@@ -20,7 +20,7 @@ from ren_core.geometry import Mask
 from ren_core.images import Image, read_image
 from ren_core.regions import Rle
 from ren_core.stages import atomic_path, file_fingerprint, open_stage
-from ren_core.training.sources import Entry, RegionImage, content, stack_masks
+from ren_core.training.sources import Entry, RegionImage, file_identity, stack_masks
 
 logger = logging.getLogger(__name__)
 
@@ -81,14 +81,14 @@ def extract_regions(
         config: Everything that decides the masks, the content of weight files included.
         out: Folder of the stores.
         shard_size: Pictures per shard.
-        root: Folder whose subfolders are videos; None: the pictures are of none.
+        root: Folder whose subfolders are videos; None: the pictures belong to no video.
 
     Returns:
         The store's directory.
     """
     videos = ["" if root is None else _video(picture, root) for picture in pictures]
     names = [
-        " ".join(filter(None, (str(picture.resolve()), content(picture), video)))
+        " ".join(filter(None, (str(picture.resolve()), file_identity(picture), video)))
         for picture, video in zip(pictures, videos, strict=True)
     ]
     settings = {"masks": config, "shard_size": shard_size}
@@ -107,7 +107,7 @@ def extract_regions(
 
 
 def store_source(store: Path) -> StoredRegions:
-    """Open a store; every picture is a group of its own: masks have no names across pictures.
+    """Open a store; each picture is a group of its own, since masks are not named across pictures.
 
     Raises:
         DataError: If it holds nothing, or pictures have moved.

@@ -14,7 +14,7 @@ from ren_core.encoders.base import PatchEncoder, fingerprint
 from ren_core.encoders.catalog import build_encoder
 from ren_core.presets import PRESETS
 from ren_core.stages import digest, to_plain, write_json
-from ren_core.training.batches import BatchSource, CachedBatches, PairSource
+from ren_core.training.batches import BatchSource, CachedBatches, CachedSource
 from ren_core.training.checkpoint import Row
 from ren_core.training.feature_cache import CacheConfig, build_cache
 from ren_core.training.learned_queries import build_objective
@@ -86,9 +86,9 @@ def run_training(job: TrainJob, worker: Worker) -> float:
 
 
 def run_identity(job: TrainJob, encoder: PatchEncoder, batches: BatchSource) -> dict[str, object]:
-    """What decides the trained weights beside the training configuration; no paths.
+    """What decides the trained weights besides the training configuration; no paths.
 
-    The share of the start that is kept is not among it: it is mixed in after the training.
+    ``keep_start`` is left out, since it only acts after the training.
     """
     recipe = job.recipe
     cached = batches.sources if isinstance(batches, CachedBatches) else ()
@@ -155,7 +155,7 @@ def make_batches(
 
 def _cached_source(
     job: TrainJob, kind: str, encoder: PatchEncoder, views: ViewConfig
-) -> PairSource:
+) -> CachedSource:
     use = job.recipe.sources.get(kind, SourceUse())
     config = CacheConfig(
         source=kind,
@@ -172,7 +172,7 @@ def _cached_source(
         fingerprint=fingerprint([encoder], encoder.spec.input_size),
         dtype=DTYPES[job.recipe.train.precision],
     )
-    return PairSource(
+    return CachedSource(
         cache=cache,
         weight=use.weight,
         cross_frame=use.cross_frame,

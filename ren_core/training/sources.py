@@ -48,8 +48,8 @@ class Entry:
         group: Pictures of one group share region names; a lone picture is a group of its own.
         image: Path of the picture.
         labels: Alternative label files of that picture; one is drawn per reading.
-        video: What the picture was taken from: never split between training and validation, also
-            where its pictures share no region names. Empty: the group.
+        video: The video that the picture comes from; empty: its group. A video is never split
+            between training and validation, even if its pictures share no region names.
     """
 
     group: str
@@ -68,7 +68,7 @@ class RegionSource(Protocol):
 
     @property
     def settings(self) -> object:
-        """What decides the regions beside the files of the entries; plain values, no paths."""
+        """What decides the regions besides the files of the entries; plain values, no paths."""
         ...
 
     def read(self, index: int, variant: int = 0) -> RegionImage:
@@ -248,26 +248,28 @@ class Subset:
 
 
 def subset(source: RegionSource, take_every: int) -> RegionSource:
-    """Every so many pictures of a source; the source itself for 1."""
+    """Every n-th picture of a source; the source itself for 1."""
     if take_every == 1:
         return source
     return Subset(source, range(0, len(source.entries), take_every))
 
 
-def contents(source: RegionSource) -> list[str]:
-    """What is in the files of every picture: group, name, fingerprints; wherever they lie.
+def picture_fingerprints(source: RegionSource) -> list[str]:
+    """Group, name and file contents of every picture, in one text each; no folders.
 
     Raises:
         DataError: If a file is missing.
     """
     return [
-        " ".join([f"{entry.group}/{entry.image.name}", *map(content, (entry.image, *entry.labels))])
+        " ".join(
+            [f"{entry.group}/{entry.image.name}", *map(file_identity, (entry.image, *entry.labels))]
+        )
         for entry in source.entries
     ]
 
 
-def content(path: Path) -> str:
-    """Fingerprint of a picture or label file.
+def file_identity(path: Path) -> str:
+    """Fingerprint of a picture or label file, which must be there.
 
     Raises:
         DataError: If it is missing.

@@ -1,8 +1,8 @@
 """A head that begins as local pooling: every token is the average of the patches at its prompt.
 
-A head with random weights points anywhere, and a short training spends most of its time on
-finding the prompt. The method's architecture allows the answer to be written down: queries that
-carry the prompt's position code, keys that project position codes, values that are the patches.
+A head with random weights looks anywhere, and a short training spends most of its time on finding
+the prompt. In this architecture the answer can be written down: queries that carry the prompt's
+position code, keys that project position codes, values that are the patches.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def start_local(head: RegionEncoder, grid: int, *, sharpness: float = 2.0) -> No
 
 
 def pooled_position_length(head: RegionEncoder, grid: int) -> float:
-    """Length, 0..1, of the position code that local pooling leaves, along the prompt's own one."""
+    """Share, 0..1, of the prompt's own position code that local pooling leaves in its token."""
     cells = torch.arange(grid)
     points_yx = torch.cartesian_prod(cells, cells)[None]
     blank = torch.zeros(1, head.dim, grid, grid)

@@ -22,9 +22,9 @@ from ren_core.training.samples import (
 from ren_core.training.sources import (
     bsds_source,
     coco_source,
-    contents,
     label_folder_source,
     middle_region,
+    picture_fingerprints,
     scene_source,
     subset,
     yolo_source,
@@ -284,12 +284,12 @@ def test_contents_name_every_file_but_no_folder(tmp_path):
     sources = [
         label_folder_source(tmp_path / f / "im", tmp_path / f / "maps") for f in ("one", "two")
     ]
-    assert contents(sources[0]) == contents(sources[1])
+    assert picture_fingerprints(sources[0]) == picture_fingerprints(sources[1])
     _map(tmp_path / "two/maps/a.png", _halves(left=3))
-    assert contents(sources[0]) != contents(sources[1])
+    assert picture_fingerprints(sources[0]) != picture_fingerprints(sources[1])
     (tmp_path / "two/im/a.png").unlink()
     with pytest.raises(DataError, match=r"two/im/a\.png is missing"):
-        contents(sources[1])
+        picture_fingerprints(sources[1])
 
 
 def test_settings_of_a_source_are_what_its_files_do_not_say(tmp_path):

@@ -19,7 +19,7 @@ from ren_core.encoders.base import EncoderSpec, PatchEncoder
 from ren_core.errors import ConfigError, DataError, StaleStageError
 from ren_core.region_encoder import RegionEncoder
 from ren_core.training import run as run_module
-from ren_core.training.batches import CachedBatches, PairSource
+from ren_core.training.batches import CachedBatches, CachedSource
 from ren_core.training.config import LossConfig, TrainConfig
 from ren_core.training.curves import plot_curves, write_csv
 from ren_core.training.feature_cache import CacheConfig, build_cache
@@ -104,7 +104,7 @@ def _cache(data, out, views=3, **options):
 
 @pytest.fixture
 def batches(data, tmp_path):
-    source = PairSource(cache=_cache(data, tmp_path / "cache"), held_out_every=6)
+    source = CachedSource(cache=_cache(data, tmp_path / "cache"), held_out_every=6)
     return (
         CachedBatches([source], 2, CONFIG.sampling, 0),
         CachedBatches([source], 1, CONFIG.sampling, 0, held_out=True),
@@ -168,7 +168,7 @@ def test_pairs_of_a_video_are_two_frames(data, tmp_path):
     views = ViewConfig(size=SIZE, min_crop=1)
     config = CacheConfig(source="s", encoder="tiny", views=views, views_per_image=1)
     cache = build_cache(scene_source(data / "scenes"), TinyEncoder(), config, out=tmp_path)
-    source = PairSource(cache=cache, max_gap=1, held_out_every=2)
+    source = CachedSource(cache=cache, max_gap=1, held_out_every=2)
     with pytest.raises(DataError, match="validation"):
         CachedBatches([source], 1, CONFIG.sampling, 0, held_out=True)
     batch = CachedBatches([source], 1, CONFIG.sampling, 0).batch(0)
@@ -177,7 +177,7 @@ def test_pairs_of_a_video_are_two_frames(data, tmp_path):
     same_frame = replace(source, cross_frame=False)
     with pytest.raises(ConfigError, match="at least 2 views"):
         CachedBatches([same_frame], 1, CONFIG.sampling, 0)
-    lonely = PairSource(cache=_cache(data, tmp_path / "one", views=1), held_out_every=6)
+    lonely = CachedSource(cache=_cache(data, tmp_path / "one", views=1), held_out_every=6)
     with pytest.raises(ConfigError, match="at least 2 views"):
         CachedBatches([lonely], 1, CONFIG.sampling, 0)
 

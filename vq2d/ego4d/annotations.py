@@ -61,7 +61,7 @@ class Annotations:
         path: Where it was read.
         clips: All readable clips in file order, also those without queries or clip uid.
         problems: One sentence per damaged annotation or part of one that was left out.
-        damaged: Why, for each valid query set that is no query of ``clips``.
+        damaged: The reason for each valid query set that could not become a query of ``clips``.
         document: The parsed file in the official form, for its order, its ids and its truth.
     """
 

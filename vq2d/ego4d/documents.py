@@ -49,9 +49,9 @@ def load_document(source: str | Path | Document) -> Document:
 def official_form(document: Document) -> tuple[dict[str, Any], list[str]]:
     """An annotation document in the nesting that the official readers need, and what it lacked.
 
-    Whatever is no object or list becomes an empty one in its place, for places are the key of a
-    submission; a missing ``clip_uid`` becomes null; a set that does not say whether it is valid
-    is so if it has a crop. Nothing below the query sets is looked at.
+    Entries keep their positions, by which submissions are matched: an entry that is no object or
+    list is replaced by an empty one. A missing ``clip_uid`` becomes null. A query set without
+    ``is_valid`` counts as valid if it has a crop. What query sets hold is not checked.
 
     Args:
         document: An annotation file that has at least a list of videos.

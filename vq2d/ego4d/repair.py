@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """A list of the submission: the key of its uids, of its content, and who compares uids."""
+    """A list of the submission: keys of its uids and members; do official readers compare uids?"""
 
     uid: str
     members: str
@@ -30,10 +30,10 @@ _PREDICTIONS = _Level("annotation_uid", "query_sets", official=False)
 def repair(submission: object, annotations: Document) -> tuple[Json, list[str]]:
     """Mend the form of a submission without inventing or moving a box.
 
-    Videos and clips are found by uid; annotations by theirs, or by position where theirs is
-    unknown. Missing entries become empty predictions, unknown ones are dropped, of several
-    tracks the best-scored stays, boxes are sorted, a missing score is 0, version and challenge
-    are set. Holes in a track and damaged boxes stay as they are, for ``validate`` to report.
+    Videos and clips are found by uid, annotations by uid or else by position. Missing entries
+    become empty predictions and unknown ones are dropped. Of several tracks the best-scored stays;
+    boxes are sorted; a missing score becomes 0; version and challenge are set. Holes in a track and
+    damaged boxes stay as they are, for ``validate`` to report.
 
     Args:
         submission: The loaded JSON of the submission, whatever it is.
@@ -94,7 +94,7 @@ def _matched(
 ) -> list[Json]:
     """For each annotated entry the one of the submission, or a new one with nothing but its uid.
 
-    Whoever fills an entry without members keeps silent: its line is written here.
+    An entry without members is logged here, so that whoever fills it need not.
     """
     entries = _entries(found, path, level.uid, log)
     chosen = _assignment(entries, truths, level)

@@ -2,7 +2,7 @@
 
 The official validator stops at the first fault with an empty message, and lets through files on
 which the official evaluator then breaks. Here an *error* is what either of them rejects; a
-*warning* is what both accept although it is hardly meant.
+*warning* is what both accept although it is probably a mistake.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def validate(
 
     Returns:
         Errors and warnings in file order; a submission without errors is accepted by the
-        official validator and evaluator. Below a fault of order or number nothing is checked.
+        official validator and evaluator. Where order or number is wrong, nothing below is checked.
 
     Raises:
         DataError: If the annotation file itself is not in the official form.

@@ -1,4 +1,4 @@
-"""What a segmenter and a tracker must offer; SAM 2 and REN's own regions are two of each."""
+"""What a segmenter and a tracker must offer; SAM 2 gives one of each, REN's regions another."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from vq2d.masking.base import Segment
 from vq2d.video.crops import Crop, square_crop
 
 SaliencyMap = Callable[[Image, int], NDArray[np.float32]]
-"""(image (H, W, 3), side in pixels that the network shall see) → saliency (H, W) in 0..1."""
+"""Saliency (H, W) in 0..1 of an image (H, W, 3), seen by the network at a side in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,12 +41,13 @@ class RegionConfig:
     """How a region becomes a mask.
 
     Attributes:
-        zooms: Windows around a point, in shares of the frame's longer side; each proposes a mask.
+        zooms: Sides of windows around a point, in shares of the frame's longer side; each window
+            proposes a mask.
         similarity: Cells at least this similar to the point's belong to its region.
         margin: The outline is drawn in the region's box plus this share of it on every side.
         saliency: Pixels above it belong to the object.
         outline_size: Side in pixels at which the saliency network sees the crop.
-        min_overlap: An outline that overlaps the region's box less (IoU) is not believed.
+        min_overlap: An outline whose IoU with the region's box is lower is replaced by that box.
     """
 
     zooms: tuple[float, ...] = (0.33, 0.6, 1.0)
@@ -70,9 +71,9 @@ class RegionSegmenter:
     ) -> Segment | None:
         """Segment the thing at a point.
 
-        Windows of several sizes each propose a mask, from a part to the whole; the one whose
-        appearance is nearest to the asked one is taken (without one: the mask that agrees best
-        with the region of similar patches).
+        Windows of several sizes each propose a mask, from a part to the whole. The mask that looks
+        most like ``appearance`` is taken; without one, the mask that agrees best with the region of
+        similar patches.
         """
         longer, size_hw = max(image.shape[:2]), (image.shape[0], image.shape[1])
         windows = dict.fromkeys(
@@ -124,7 +125,7 @@ class RegionSegmenter:
     ) -> Segment | None:
         """The salient thing in the crop around a rough box (at a point, if given).
 
-        Falls back to the rough box where the saliency map disagrees with it. ``outline_size``
+        Where the saliency map disagrees with the rough box, the box is taken. ``outline_size``
         replaces the configured one.
         """
         H, W = image.shape[:2]
@@ -153,11 +154,11 @@ class RegionSegmenter:
 
     def _region(self, picture: Image, point_xy: NDArray[np.float32]) -> Mask:
         """Cells (h, w) of a window connected to the point's and similar to it."""
-        features = self.ren.patch_features([to_tensor(picture)])
-        h, w = features.features.shape[-2:]
-        prompts = grid_prompts(self.ren.image_size, h, "patch").points_yx
-        tokens = self.ren.prompt_tokens(features, [prompts])[0]
-        patches = features.features[0].flatten(1).T.float()
+        h = w = self.ren.encoder.spec.grid
+        prompts = grid_prompts(self.ren.image_size, h, "patch")
+        (regions,) = self.ren.encode([to_tensor(picture)], prompts, patches=True)
+        tokens, patches = regions.tokens, regions.prompt_patches
+        assert patches is not None
         y = int(np.clip(point_xy[1] / picture.shape[0] * h, 0, h - 1))
         x = int(np.clip(point_xy[0] / picture.shape[1] * w, 0, w - 1))
         similarity = torch.zeros(h * w)

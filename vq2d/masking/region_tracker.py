@@ -25,13 +25,13 @@ class RegionTrackerConfig:
     """How an object is followed.
 
     Attributes:
-        view: Side of the window in longer sides of the last box.
-        min_view: Least side of the window, in shares of the frame's longer side.
+        view: Side of the window, as a multiple of the last box's longer side.
+        min_view: Least side of the window, as a share of the frame's longer side.
         neighbours: Labelled patches that vote on each patch.
-        temperature: Of their votes.
-        inside: A patch belongs to the object from this share of votes on.
+        temperature: Of the softmax that weighs their votes.
+        inside: A patch belongs to the object if at least this share of the votes says so.
         lost: The track ends when the best patch is less similar to the object's than this.
-        sure: From this similarity on the frame's patches replace those remembered last.
+        sure: At this similarity or above, the frame's patches replace those remembered last.
         outline_size: Side in pixels at which the saliency network sees the crop.
         stride: Frames from one look to the next; boxes between them are interpolated.
         max_growth: A box that grows or shrinks (area) by more than this factor in one frame is

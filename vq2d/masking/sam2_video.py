@@ -85,8 +85,8 @@ class Sam2Tracker:
         Args:
             frames: The clip.
             start_frame: Frame of the box, and the first one yielded.
-            box_xyxy: (4,) frame pixels, half-open; cut to the frame. Nothing of it inside the
-                frame: nothing is yielded.
+            box_xyxy: (4,) frame pixels, half-open; cut to the frame. A box outside it yields
+                nothing.
             stop_frame: One past the last frame, in the direction of travel; -1 is before frame 0.
 
         Raises:

@@ -145,7 +145,7 @@ def per_query(
 def usable_rows(
     submission: Document, annotations: Document, keys: Collection[QueryKey]
 ) -> PartialScores:
-    """Rows of some queries, as ``per_query``; damaged truth costs its own query only.
+    """Rows of some queries as in ``per_query``, but a query with damaged truth is only left out.
 
     Args:
         submission: Every query is in it, asked or not.

@@ -94,7 +94,7 @@ class VideoFrames:
         return self._cache[frame_idx]
 
     def _chunk(self, i: int) -> range:
-        """The frames to decode for frame i: more in the direction of reading, none for a jump."""
+        """The frames to decode for frame i: more in the direction of reading, or i alone."""
         if i < self._last:  # from the keyframe on, which has to be decoded anyway
             return range(max(self._segment(i).start, i - self._capacity + 1), i + 1)
         if i > self._last + 1:

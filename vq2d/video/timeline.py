@@ -55,7 +55,7 @@ class Timeline:
 
 
 def exact_rate(pts: NDArray[np.int64], time_base: Fraction) -> int | None:
-    """The rate in ``EXACT_RATES`` whose ideal times all timestamps meet to a tick or a ms."""
+    """The one of ``EXACT_RATES`` that all timestamps keep to a tick or a millisecond, if any."""
     tolerance = min(1.0, float(Fraction(1, 1000) / time_base))
     for rate in EXACT_RATES:
         ideal = pts[0] + np.arange(len(pts)) * float(1 / (rate * time_base))
