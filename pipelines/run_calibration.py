@@ -1,4 +1,4 @@
-"""Measure a head's thresholds: when tokens are merged, and when an object counts as found."""
+"""Calibrate a head: from which cosine tokens are merged, and from which an object is there."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from eval.reid.calibration import (
     remembered,
 )
 from eval.reid.calibration_plot import InUse, draw_calibration
-from eval.reid.describe import Describe
 from eval.reid.presence import threshold_curve
 from eval.reid.protocol import read_videos
-from eval.reid.rows import describer
+from eval.reid.sources import build_tokenizer
+from eval.reid.tokens import Tokenize
 from pipelines.shared.cases import pointing_cases
 from pipelines.shared.reid import (
     CLIP_SETS,
@@ -32,7 +32,7 @@ from pipelines.shared.reid import (
     add_model_options,
     chosen_encoder,
     chosen_heads,
-    chosen_rows,
+    chosen_kinds,
     prompting,
     table,
     token_sources,
@@ -48,7 +48,7 @@ REMEMBERED = 96
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, draw, and print both tables; 0 done, 1 failed, 2 usage."""
+    """Try thresholds, draw, and print both tables; 0 done, 1 failed, 2 usage."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
@@ -56,19 +56,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, draw, print, write."""
+    """Try thresholds, draw, print, write."""
     encoder = chosen_encoder(args).to(args.device)
-    describe, rows = chosen_tokens(encoder, args)
+    tokenize, kinds = chosen_tokenizer(encoder, args)
     config = CalibrationConfig(
-        rows=rows,
+        kinds=kinds,
         query=args.query,
         similarities=tuple(args.similarities),
         min_group=args.min_group,
     )
-    found = {name: calibrate_set(name, describe, config, args) for name in args.sets}
-    print(report(found, rows))
+    found = {name: calibrate_set(name, tokenize, config, args) for name in args.sets}
+    print(report(found, kinds))
     in_use = InUse(merge_similarity=args.mark_merge, floor=args.mark_floor)
-    draw_calibration(args.out / "calibration.png", found, rows[-1], in_use)
+    draw_calibration(args.out / "calibration.png", found, kinds[-1], in_use)
     settings = {name: str(value) for name, value in vars(args).items()}
     result = {"spec": encoder.spec, "settings": settings, "config": config, "sets": found}
     write_figures(args.out / "calibration.json", result)
@@ -81,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     known = (RETRIEVAL, *CLIP_SETS)
     parser.add_argument("--sets", nargs="+", choices=known, default=(RETRIEVAL, "synvq_dev"))
     parser.add_argument("--query", choices=("pooled", "centre"), default="centre", help="token")
-    defaults = CalibrationConfig(rows=())
+    defaults = CalibrationConfig(kinds=())
     parser.add_argument(
         "--similarities", nargs="+", type=float, default=defaults.similarities, help="μ to try"
     )
@@ -98,39 +98,39 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def chosen_tokens(
+def chosen_tokenizer(
     encoder: PatchEncoder, args: argparse.Namespace
-) -> tuple[Describe, tuple[str, ...]]:
-    """Patches and the REN tokens of the heads, and the names of their rows."""
+) -> tuple[Tokenize, tuple[str, ...]]:
+    """What makes patches and the REN tokens of the heads, and the names of these kinds."""
     spec = encoder.spec
     heads = chosen_heads(args.head, spec)
-    kinds = chosen_rows(("patch", "ren"), spec, heads)
+    kinds = chosen_kinds(("patch", "ren"), spec, heads)
     sources = token_sources(kinds, spec, prompting(args.grid, spec), heads=heads)
-    describe = describer(open_store(encoder, args.features), sources)
-    names = tuple(name for source in sources for name in source.names)
-    return remembered(describe, REMEMBERED), names
+    tokenize = build_tokenizer(open_store(encoder, args.features), sources)
+    names = tuple(name for source in sources for name in source.kinds)
+    return remembered(tokenize, REMEMBERED), names
 
 
 def calibrate_set(
-    name: str, describe: Describe, config: CalibrationConfig, args: argparse.Namespace
+    name: str, tokenize: Tokenize, config: CalibrationConfig, args: argparse.Namespace
 ) -> SetCalibration:
-    """All measurements on one set."""
+    """Calibrate on one set."""
     if name == RETRIEVAL:
         videos = read_videos(args.data / "eval" / name)[: args.limit]
-        return calibrate_videos(videos, describe, config)
+        return calibrate_videos(videos, tokenize, config)
     cases = pointing_cases(args.data / name, args.frames, args.limit, absent=args.absent)
-    return calibrate_clips(tqdm(cases, desc=name, disable=None), describe, config)
+    return calibrate_clips(tqdm(cases, desc=name, disable=None), tokenize, config)
 
 
-def report(found: Mapping[str, SetCalibration], rows: Sequence[str]) -> str:
+def report(found: Mapping[str, SetCalibration], kinds: Sequence[str]) -> str:
     """Two tables per set: merging, and the search threshold of every kind of tokens."""
     texts = []
     for name, calibration in found.items():
         texts += [name, table([asdict(point) for point in calibration.merging])]
-        for row in rows:
-            own = [r for r in calibration.presence if r.row == row]
+        for kind in kinds:
+            own = [row for row in calibration.presence if row.kind == kind]
             curve = threshold_curve(own, FLOORS)
-            texts.append(table([{"row": row, **asdict(point)} for point in curve]))
+            texts.append(table([{"kind": kind, **asdict(point)} for point in curve]))
     return "\n\n".join(texts)
 
 

@@ -1,4 +1,4 @@
-"""Measure kinds of tokens on one encoder: re-identification on DAVIS, pointing on VQ clips."""
+"""Compare kinds of tokens of one encoder: re-identification on DAVIS, pointing on VQ clips."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ import torch
 from tqdm import tqdm
 
 from eval.features import open_store
-from eval.reid.describe import Describe, Measure
 from eval.reid.pointing import evaluate_pointing
 from eval.reid.protocol import ReidConfig, evaluate_retrieval, read_videos
-from eval.reid.rows import Rows, describer
+from eval.reid.sources import TokenSource, build_tokenizer
+from eval.reid.tokens import Comparison, Tokenize
 from pipelines.shared.cases import pointing_cases
 from pipelines.shared.reid import (
     CLIP_SETS,
+    KINDS,
     RETRIEVAL,
-    ROWS,
     Line,
     add_model_options,
     chosen_encoder,
     chosen_heads,
-    chosen_rows,
+    chosen_kinds,
     prompting,
     table,
     token_sources,
@@ -44,7 +44,7 @@ QUERIES = ("pooled", "centre")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print one line per kind of tokens and query; 0 done, 1 failed, 2 usage."""
+    """Print one line per kind of tokens and of query; 0 done, 1 failed, 2 usage."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
@@ -52,9 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, print, write."""
+    """Compare, print, write."""
     encoder = chosen_encoder(args).to(args.device)
-    result = measure_all(encoder, args)
+    result = evaluate_all(encoder, args)
     print(table(result["figures"]))
     print(f"encoder: {result['seconds_per_image']:.3f} processor seconds per image")
     if args.out is not None:
@@ -65,7 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_model_options(parser)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, help="tokens (default: all there are)")
+    parser.add_argument(
+        "--rows", nargs="+", choices=KINDS, help="kinds of tokens (default: all there are)"
+    )
     parser.add_argument(
         "--sets", nargs="+", default=(RETRIEVAL, *CLIP_SETS), choices=(RETRIEVAL, *CLIP_SETS)
     )
@@ -78,14 +80,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measure_all(encoder: PatchEncoder, args: argparse.Namespace) -> dict[str, Any]:
-    """Figures of every line of the table, their rows per query, and how they were made."""
+def evaluate_all(encoder: PatchEncoder, args: argparse.Namespace) -> dict[str, Any]:
+    """The lines of the table, the figures of every query, and how they were made."""
     spec = encoder.spec
     heads = chosen_heads(args.head, spec)
-    kinds = chosen_rows(args.rows, spec, heads)
+    kinds = chosen_kinds(args.rows, spec, heads)
     store = open_store(encoder, args.features)
     sources = token_sources(kinds, spec, prompting(args.grid, spec), heads=heads, seed=args.seed)
-    rows = measure(describer(store, sources), measures_of(sources, kinds, args.query), args)
+    comparisons = comparisons_of(sources, kinds, args.query)
+    rows = evaluate(build_tokenizer(store, sources), comparisons, args)
     return {
         "figures": summary(rows),
         "seconds_per_image": seconds_per_image(encoder),
@@ -96,47 +99,47 @@ def measure_all(encoder: PatchEncoder, args: argparse.Namespace) -> dict[str, An
     }
 
 
-def measures_of(
-    sources: Sequence[Rows], kinds: Sequence[str], queries: Sequence[Any]
-) -> list[Measure]:
-    """The lines of the table; the query ``mask`` stands beside the patches it is made of."""
-    names = [name for source in sources for name in source.names]
-    measures = [Measure(name, query) for name in names for query in queries]
+def comparisons_of(
+    sources: Sequence[TokenSource], kinds: Sequence[str], queries: Sequence[Any]
+) -> list[Comparison]:
+    """One per line of the table; the kind ``mask`` is the query ``mask`` among patches."""
+    own = [kind for source in sources for kind in source.kinds]
+    comparisons = [Comparison(kind, query) for kind in own for query in queries]
     if "patch" not in kinds:
-        measures = [measure for measure in measures if measure.row != "patch"]
+        comparisons = [c for c in comparisons if c.kind != "patch"]
     if "mask" in kinds:
-        measures.append(Measure("patch", "mask"))
-    return sorted(measures, key=lambda measure: names.index(measure.row))
+        comparisons.append(Comparison("patch", "mask"))
+    return sorted(comparisons, key=lambda c: own.index(c.kind))
 
 
-def measure(
-    describe: Describe, measures: Sequence[Measure], args: argparse.Namespace
+def evaluate(
+    tokenize: Tokenize, comparisons: Sequence[Comparison], args: argparse.Namespace
 ) -> dict[str, list[Line]]:
-    """Rows per query and line of the table, for every set."""
+    """Figures of every query in every comparison, by set."""
     rows: dict[str, list[Line]] = {}
     if RETRIEVAL in args.sets:
         videos = read_videos(args.data / "eval" / RETRIEVAL)[: args.limit]
         config = ReidConfig(gallery_step=args.gallery_step)
         rows[RETRIEVAL] = [
-            asdict(r) for r in evaluate_retrieval(videos, describe, config, measures)
+            asdict(r) for r in evaluate_retrieval(videos, tokenize, config, comparisons)
         ]
     for name in (name for name in CLIP_SETS if name in args.sets):
         cases = tqdm(
             pointing_cases(args.data / name, args.frames, args.limit), desc=name, disable=None
         )
-        rows[name] = [asdict(r) for r in evaluate_pointing(cases, describe, measures)]
+        rows[name] = [asdict(r) for r in evaluate_pointing(cases, tokenize, comparisons)]
     return rows
 
 
 def summary(rows: dict[str, list[Line]]) -> list[Line]:
-    """Means over the queries of every set: one dictionary per line of the table."""
+    """The lines of the table: means over the queries of every set."""
     lines: dict[tuple[str, str], Line] = {}
     for name, found in rows.items():
         prefix = "" if name == RETRIEVAL else f"{name}/"
         figures = RETRIEVAL_FIGURES if name == RETRIEVAL else POINTING_FIGURES
-        for key in dict.fromkeys((r["row"], r["query"]) for r in found):
-            own = [r for r in found if (r["row"], r["query"]) == key]
-            line = lines.setdefault(key, {"row": key[0], "query": key[1]})
+        for key in dict.fromkeys((r["kind"], r["query"]) for r in found):
+            own = [r for r in found if (r["kind"], r["query"]) == key]
+            line = lines.setdefault(key, {"kind": key[0], "query": key[1]})
             line |= {prefix + figure: mean(own, figure) for figure in figures}
     return list(lines.values())
 

@@ -182,8 +182,8 @@ def measure(name: str, side: int, call: Call, limits: Limits, device: torch.devi
 def safety_net(limit_mib: float | None) -> Iterator[None]:
     """Let allocations fail that would exhaust the machine, before the process is killed for them.
 
-    The address space may grow by the limit and by half of what the machine has beyond it. It is no
-    measure of memory: addresses that were mapped before can be used again without growing it.
+    The address space may grow by the limit and by half of what the machine has beyond it. How far
+    it grows says nothing of memory in use: addresses that were mapped before are used again.
     Linux only; elsewhere, and with None, nothing is limited.
     """
     status = Path("/proc/self/statm")

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from eval.features import picture_key
-from eval.reid.describe import Describe, Described, Descriptions, Measure, QueryKind
 from eval.reid.pointing import PointingCase, PointingRow, evaluate_pointing
 from eval.reid.presence import PresenceRow, clip_presence, video_presence
 from eval.reid.protocol import (
@@ -23,6 +22,7 @@ from eval.reid.protocol import (
     evaluate_retrieval,
     gallery_places,
 )
+from eval.reid.tokens import Comparison, PointTokens, QueryKind, Tokenize, TokensByKind
 from ren_core.aggregation import aggregate
 from ren_core.errors import DataError
 from ren_core.images import Image
@@ -33,26 +33,26 @@ class CalibrationConfig:
     """What is tried.
 
     Attributes:
-        rows: Kinds of tokens.
+        kinds: Kinds of tokens.
         query: What a query is made of; queries are never merged.
         similarities: Values of μ; from 1 on tokens are not merged.
         min_group: Groups of fewer prompts are dropped.
     """
 
-    rows: tuple[str, ...]
+    kinds: tuple[str, ...]
     query: QueryKind = "centre"
     similarities: tuple[float, ...] = (0.6, 0.8, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0)
     min_group: int = 3
 
-    def measures(self) -> list[Measure]:
-        """The rows as they are."""
-        return [Measure(row, self.query) for row in self.rows]
+    def comparisons(self) -> list[Comparison]:
+        """Every kind of tokens as it is."""
+        return [Comparison(kind, self.query) for kind in self.kinds]
 
-    def merged_measures(self) -> list[Measure]:
-        """The rows merged at every similarity."""
+    def merged_comparisons(self) -> list[Comparison]:
+        """Every kind of tokens merged at every similarity."""
         return [
-            Measure(merged_name(row, similarity), self.query)
-            for row in self.rows
+            Comparison(merged_name(kind, similarity), self.query)
+            for kind in self.kinds
             for similarity in self.similarities
         ]
 
@@ -62,7 +62,7 @@ class MergePoint:
     """What merging from one similarity on does to one kind of tokens.
 
     Attributes:
-        row: Kind of tokens.
+        kind: Kind of tokens.
         similarity: The value of μ.
         regions: Mean number per frame.
         low: A tenth of the frames have at most so many.
@@ -70,7 +70,7 @@ class MergePoint:
         on_object: Share of frames with the object whose best region's point lies on it.
     """
 
-    row: str
+    kind: str
     similarity: float
     regions: float
     low: float
@@ -80,19 +80,19 @@ class MergePoint:
 
 @dataclass(frozen=True, slots=True)
 class SetCalibration:
-    """Measurements on one set of data."""
+    """What was found on one set of data."""
 
     merging: list[MergePoint]
     presence: list[PresenceRow]
 
 
-def remembered(describe: Describe, pictures: int) -> Describe:
-    """The same tokens, those of the last so many pictures at hand."""
-    held: OrderedDict[str, Descriptions] = OrderedDict()
+def remembered(tokenize: Tokenize, pictures: int) -> Tokenize:
+    """Keep the tokens of the pictures that were asked for last, so that they are made once."""
+    held: OrderedDict[str, TokensByKind] = OrderedDict()
 
-    def recall(image: Image) -> Descriptions:
+    def recall(image: Image) -> TokensByKind:
         key = picture_key(image)
-        held[key] = held.pop(key) if key in held else describe(image)
+        held[key] = held.pop(key) if key in held else tokenize(image)
         if len(held) > pictures:
             held.popitem(last=False)
         return held[key]
@@ -100,65 +100,65 @@ def remembered(describe: Describe, pictures: int) -> Describe:
     return recall
 
 
-def merged_name(row: str, similarity: float) -> str:
-    """Name of a row after merging.
+def merged_name(kind: str, similarity: float) -> str:
+    """Name of a kind of tokens after merging.
 
     >>> merged_name("patch", 0.95)
     'patch@0.95'
     """
-    return f"{row}@{similarity:g}"
+    return f"{kind}@{similarity:g}"
 
 
-def merged(describe: Describe, similarities: Sequence[float], min_group: int) -> Describe:
-    """Region tokens of every row and merge similarity, at the regions' most central points."""
+def merged(tokenize: Tokenize, similarities: Sequence[float], min_group: int) -> Tokenize:
+    """Makes tokens merged into regions, each at its region's most central point."""
 
-    def describe_regions(image: Image) -> Descriptions:
+    def tokenize_regions(image: Image) -> TokensByKind:
         return {
-            merged_name(row, similarity): merge(found, similarity, min_group)
-            for row, found in describe(image).items()
+            merged_name(kind, similarity): merge(found, similarity, min_group)
+            for kind, found in tokenize(image).items()
             for similarity in similarities
         }
 
-    return describe_regions
+    return tokenize_regions
 
 
-def not_merged(describe: Describe, similarities: Sequence[float]) -> Describe:
-    """The tokens as they are under the names of the merged rows: what queries are made of."""
+def not_merged(tokenize: Tokenize, similarities: Sequence[float]) -> Tokenize:
+    """Makes tokens that are not merged, under the names of the merged ones; for queries."""
 
-    def describe_prompts(image: Image) -> Descriptions:
-        found = describe(image)
-        return {merged_name(row, s): found[row] for row in found for s in similarities}
+    def tokenize_prompts(image: Image) -> TokensByKind:
+        found = tokenize(image)
+        return {merged_name(kind, s): found[kind] for kind in found for s in similarities}
 
-    return describe_prompts
+    return tokenize_prompts
 
 
-def merge(found: Described, similarity: float, min_group: int) -> Described:
+def merge(found: PointTokens, similarity: float, min_group: int) -> PointTokens:
     """One token per group of linked tokens; from similarity 1 on the tokens as they are."""
     if similarity >= 1:
         return found
     groups = aggregate(found.tokens, torch.from_numpy(found.points_yx), similarity, min_group)
-    return Described(groups.tokens, groups.points_yx.numpy())
+    return PointTokens(groups.tokens, groups.points_yx.numpy())
 
 
 def count_regions(
-    frames: Iterable[Image], describe: Describe, config: CalibrationConfig
-) -> dict[Measure, list[int]]:
-    """Regions of every frame, for every row and merge similarity."""
-    counts: dict[Measure, list[int]] = {measure: [] for measure in config.merged_measures()}
-    regions_of = merged(describe, config.similarities, config.min_group)
+    frames: Iterable[Image], tokenize: Tokenize, config: CalibrationConfig
+) -> dict[Comparison, list[int]]:
+    """Number of regions of every frame, for every kind of tokens and merge similarity."""
+    counts: dict[Comparison, list[int]] = {c: [] for c in config.merged_comparisons()}
+    regions_of = merged(tokenize, config.similarities, config.min_group)
     for image in frames:
         regions = regions_of(image)
-        for measure, own in counts.items():
-            own.append(len(regions[measure.row].tokens))
+        for comparison, own in counts.items():
+            own.append(len(regions[comparison.kind].tokens))
     return counts
 
 
 def merge_points(
-    regions: Mapping[Measure, Sequence[int]],
+    regions: Mapping[Comparison, Sequence[int]],
     found: Sequence[QueryRow] | Sequence[PointingRow],
     config: CalibrationConfig,
 ) -> list[MergePoint]:
-    """Summaries of counts per frame, and of the figures per query, of all merged rows.
+    """Summarise counts per frame and figures per query, for every kind and merge similarity.
 
     Raises:
         DataError: If there are no frames.
@@ -166,17 +166,17 @@ def merge_points(
     if not all(regions.values()):
         raise DataError("no frame shows an object whose place is known; choose a set with tracks")
     points = []
-    for row in config.rows:
+    for kind in config.kinds:
         for similarity in config.similarities:
-            measure = Measure(merged_name(row, similarity), config.query)
-            own = [r for r in found if r.row == measure.row]
+            comparison = Comparison(merged_name(kind, similarity), config.query)
+            own = [r for r in found if r.kind == comparison.kind]
             shares = [r.pointing if isinstance(r, QueryRow) else r.hits for r in own]
-            low, high = np.percentile(regions[measure], (10, 90))
+            low, high = np.percentile(regions[comparison], (10, 90))
             points.append(
                 MergePoint(
-                    row=row,
+                    kind=kind,
                     similarity=similarity,
-                    regions=float(np.mean(regions[measure])),
+                    regions=float(np.mean(regions[comparison])),
                     low=float(low),
                     high=float(high),
                     on_object=float(np.nanmean(shares)),
@@ -186,38 +186,38 @@ def merge_points(
 
 
 def calibrate_videos(
-    videos: Sequence[Video], describe: Describe, config: CalibrationConfig
+    videos: Sequence[Video], tokenize: Tokenize, config: CalibrationConfig
 ) -> SetCalibration:
-    """Count, retrieve and separate on the gallery frames of videos."""
+    """Count regions, retrieve frames and tell present from absent, on gallery frames of videos."""
     protocol = ReidConfig()
     places = gallery_places(videos, protocol)
-    regions = count_regions((place.image() for place in places), describe, config)
+    regions = count_regions((place.image() for place in places), tokenize, config)
     found = evaluate_retrieval(
         videos,
-        merged(describe, config.similarities, config.min_group),
+        merged(tokenize, config.similarities, config.min_group),
         protocol,
-        config.merged_measures(),
-        describe_query=not_merged(describe, config.similarities),
+        config.merged_comparisons(),
+        tokenize_query=not_merged(tokenize, config.similarities),
     )
-    presence = list(video_presence(videos, describe, protocol, config.measures()))
+    presence = list(video_presence(videos, tokenize, protocol, config.comparisons()))
     return SetCalibration(merge_points(regions, found, config), presence)
 
 
 def calibrate_clips(
-    cases: Iterable[PointingCase], describe: Describe, config: CalibrationConfig
+    cases: Iterable[PointingCase], tokenize: Tokenize, config: CalibrationConfig
 ) -> SetCalibration:
-    """Count, point and separate, case by case, so that few pictures need to be remembered."""
-    merge_frame = merged(describe, config.similarities, config.min_group)
-    keep_query = not_merged(describe, config.similarities)
-    regions: dict[Measure, list[int]] = {measure: [] for measure in config.merged_measures()}
+    """Count regions, point and tell present from absent; case by case, to keep few pictures."""
+    merge_frame = merged(tokenize, config.similarities, config.min_group)
+    keep_query = not_merged(tokenize, config.similarities)
+    regions: dict[Comparison, list[int]] = {c: [] for c in config.merged_comparisons()}
     found: list[PointingRow] = []
     presence: list[PresenceRow] = []
     for case in cases:
-        counted = count_regions((image for image, _ in case.frames), describe, config)
-        for measure, counts in counted.items():
-            regions[measure] += counts
+        counted = count_regions((image for image, _ in case.frames), tokenize, config)
+        for comparison, counts in counted.items():
+            regions[comparison] += counts
         found += evaluate_pointing(
-            [case], merge_frame, config.merged_measures(), describe_query=keep_query
+            [case], merge_frame, config.merged_comparisons(), tokenize_query=keep_query
         )
-        presence += clip_presence([case], describe, config.measures())
+        presence += clip_presence([case], tokenize, config.comparisons())
     return SetCalibration(merge_points(regions, found, config), presence)

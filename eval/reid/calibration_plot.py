@@ -34,15 +34,15 @@ class InUse:
 
 
 def draw_calibration(
-    path: Path, calibrations: Mapping[str, SetCalibration], row: str, in_use: InUse
+    path: Path, calibrations: Mapping[str, SetCalibration], kind: str, in_use: InUse
 ) -> None:
     """Draw merging for all kinds of tokens and search for one of them, as PNG.
 
     Args:
         path: File to write.
-        calibrations: Measurements by set.
-        row: Tokens whose search is shown.
-        in_use: Marks.
+        calibrations: What was found, by set.
+        kind: Kind of tokens whose search is shown.
+        in_use: Values that are marked.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -58,10 +58,10 @@ def draw_calibration(
         axis.axvline(in_use.merge_similarity, **IN_USE)
     _draw_merging(axes[0], calibrations)
     for (name, calibration), (left, right) in zip(calibrations.items(), axes[1:], strict=True):
-        rows = [r for r in calibration.presence if r.row == row]
+        rows = [r for r in calibration.presence if r.kind == kind]
         for axis in (left, right):
             axis.axvline(in_use.floor, **IN_USE)
-        _draw_similarities(left, rows, f"{name}: best token of a frame ({row})")
+        _draw_similarities(left, rows, f"{name}: best token of a frame ({kind})")
         _draw_thresholds(right, rows, f"{name}: what a search threshold lets through")
     for axis in axes.ravel():
         axis.set_title(axis.get_title(), fontsize="medium")
@@ -72,15 +72,15 @@ def draw_calibration(
 def _draw_merging(axes: Any, calibrations: Mapping[str, SetCalibration]) -> None:  # noqa: ANN401
     """Regions per frame with the band of the middle 80 %, and what they still point at."""
     for style, (set_name, calibration) in zip(STYLES, calibrations.items(), strict=False):
-        names = dict.fromkeys(point.row for point in calibration.merging)
-        for colour, name in zip(COLOURS, names, strict=False):
+        kinds = dict.fromkeys(point.kind for point in calibration.merging)
+        for colour, kind in zip(COLOURS, kinds, strict=False):
             own = sorted(
-                (p for p in calibration.merging if p.row == name), key=lambda p: p.similarity
+                (p for p in calibration.merging if p.kind == kind), key=lambda p: p.similarity
             )
             x, look = [p.similarity for p in own], {"color": colour, "linestyle": style}
             band = [p.low for p in own], [p.high for p in own]
             axes[0].fill_between(x, *band, color=colour, alpha=0.12, linewidth=0)
-            axes[0].plot(x, [p.regions for p in own], label=f"{name}, {set_name}", **look)
+            axes[0].plot(x, [p.regions for p in own], label=f"{kind}, {set_name}", **look)
             axes[1].plot(x, [p.on_object for p in own], marker="o", markersize=2.5, **look)
     axes[0].set(title="regions per frame (mean, 10-90 %)", yscale="log")
     axes[1].set(title="frames whose best region lies on the object", ylim=(0, 1.02))

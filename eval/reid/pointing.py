@@ -11,7 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from eval.reid.describe import Describe, Described, Measure, QueryKind, describe_crops, query_tokens
+from eval.reid.tokens import (
+    Comparison,
+    PointTokens,
+    QueryKind,
+    Tokenize,
+    query_tokens,
+    tokenize_crops,
+)
 from ren_core.geometry import Boxes, Mask
 from ren_core.images import Image
 
@@ -33,17 +40,17 @@ class PointingCase:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointingRow:
-    """Figures of one query by one measure.
+    """Figures of one query in one comparison.
 
     Attributes:
-        row: Name of the tokens.
+        kind: Kind of tokens.
         query: What the query was made of.
         name: The case's name.
         hits: Share of frames whose best token lies in the true box.
         margin: Best similarity inside the box minus the best outside it, averaged over frames.
     """
 
-    row: str
+    kind: str
     query: QueryKind
     name: str
     hits: float
@@ -52,41 +59,41 @@ class PointingRow:
 
 def evaluate_pointing(
     cases: Iterable[PointingCase],
-    describe: Describe,
-    measures: Sequence[Measure],
+    tokenize: Tokenize,
+    comparisons: Sequence[Comparison],
     *,
-    describe_query: Describe | None = None,
+    tokenize_query: Tokenize | None = None,
 ) -> Iterator[PointingRow]:
     """Point at each query's object in its true frames, seen whole and as four quarters.
 
     Args:
         cases: Queries.
-        describe: Tokens of frames.
-        measures: What is compared.
-        describe_query: Tokens of query images, if other ones.
+        tokenize: Makes the tokens of frames.
+        comparisons: What is compared.
+        tokenize_query: Makes the tokens of query images; None: as those of frames.
     """
     for case in cases:
-        described = (describe_query or describe)(case.query_image)
-        tokens = query_tokens(described, case.query_mask(), measures)
-        margins: list[list[float]] = [[] for _ in measures]
+        asked = (tokenize_query or tokenize)(case.query_image)
+        queries = query_tokens(asked, case.query_mask(), comparisons)
+        margins: list[list[float]] = [[] for _ in comparisons]
         for image, box in case.frames:
-            found, true = describe_crops(image, describe), box_mask(box, image.shape[:2])
-            for measure, token, own in zip(measures, tokens, margins, strict=True):
-                own.append(margin(found[measure.row], token, true))
-        for measure, own in zip(measures, margins, strict=True):
+            found, true = tokenize_crops(image, tokenize), box_mask(box, image.shape[:2])
+            for comparison, query, own in zip(comparisons, queries, margins, strict=True):
+                own.append(margin(found[comparison.kind], query, true))
+        for comparison, own in zip(comparisons, margins, strict=True):
             yield PointingRow(
-                row=measure.row,
-                query=measure.query,
+                kind=comparison.kind,
+                query=comparison.query,
                 name=case.name,
                 hits=float(np.mean(np.array(own) > 0)),
                 margin=float(np.mean(own)),
             )
 
 
-def margin(described: Described, token: Tensor, mask: Mask) -> float:
+def margin(found: PointTokens, query: Tensor, mask: Mask) -> float:
     """Best similarity to a query token (D,) on a mask (H, W) minus the best off it."""
-    (similarity,) = described.similarity(token[None])
-    inside = described.values_of(mask).astype(bool)
+    (similarity,) = found.similarity(query[None])
+    inside = found.values_of(mask).astype(bool)
     best_in = similarity[inside].max() if inside.any() else -1.0
     return float(best_in - (similarity[~inside].max() if (~inside).any() else -1.0))
 

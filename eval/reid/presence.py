@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.reid.describe import Describe, Measure, QueryKind, describe_crops, query_tokens
 from eval.reid.pointing import PointingCase, box_mask
 from eval.reid.protocol import (
     ReidConfig,
     Video,
-    describe_queries,
     frames_for,
     gallery_places,
     query_places,
     score_gallery,
+    tokenize_queries,
 )
+from eval.reid.tokens import Comparison, QueryKind, Tokenize, query_tokens, tokenize_crops
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +26,7 @@ class PresenceRow:
     """The best token of a frame for a query.
 
     Attributes:
-        row: Name of the tokens.
+        kind: Kind of tokens.
         query: What the query was made of.
         name: The query's name.
         present: Whether the frame shows the object.
@@ -34,7 +34,7 @@ class PresenceRow:
         similarity: Of the best token.
     """
 
-    row: str
+    kind: str
     query: QueryKind
     name: str
     present: bool
@@ -61,18 +61,21 @@ class ThresholdPoint:
 
 
 def video_presence(
-    videos: Sequence[Video], describe: Describe, config: ReidConfig, measures: Sequence[Measure]
+    videos: Sequence[Video],
+    tokenize: Tokenize,
+    config: ReidConfig,
+    comparisons: Sequence[Comparison],
 ) -> Iterator[PresenceRow]:
-    """Gallery frames of the query's video against those of all others."""
+    """Best tokens of the gallery frames of the query's video, and of those of all others."""
     queries, gallery = query_places(videos, config), gallery_places(videos, config)
-    scored = score_gallery(describe_queries(queries, describe, measures), gallery, describe)
-    for measure, scores in scored.items():
+    scored = score_gallery(tokenize_queries(queries, tokenize, comparisons), gallery, tokenize)
+    for comparison, scores in scored.items():
         for number, query in enumerate(queries):
             used, same = frames_for(query, gallery)
             for g in np.flatnonzero(used):
                 yield PresenceRow(
-                    row=measure.row,
-                    query=measure.query,
+                    kind=comparison.kind,
+                    query=comparison.query,
                     name=f"{query.video.name}/{query.position}",
                     present=bool(same[g]),
                     on_object=bool(same[g] and scores.on_object[number, g]),
@@ -81,24 +84,24 @@ def video_presence(
 
 
 def clip_presence(
-    cases: Iterable[PointingCase], describe: Describe, measures: Sequence[Measure]
+    cases: Iterable[PointingCase], tokenize: Tokenize, comparisons: Sequence[Comparison]
 ) -> Iterator[PresenceRow]:
-    """Frames of the query's true track against frames after it, seen whole and as quarters."""
+    """Best tokens of frames on the query's true track and after it, seen whole and as quarters."""
     for case in cases:
-        tokens = query_tokens(describe(case.query_image), case.query_mask(), measures)
+        queries = query_tokens(tokenize(case.query_image), case.query_mask(), comparisons)
         nowhere = [(image, None) for image in case.absent]
         for image, box in [*case.frames, *nowhere]:
-            described = describe_crops(image, describe)
+            tokens = tokenize_crops(image, tokenize)
             true = (
                 np.zeros(image.shape[:2], bool) if box is None else box_mask(box, image.shape[:2])
             )
-            for measure, token in zip(measures, tokens, strict=True):
-                found = described[measure.row]
-                (similarity,) = found.similarity(token[None])
+            for comparison, query in zip(comparisons, queries, strict=True):
+                found = tokens[comparison.kind]
+                (similarity,) = found.similarity(query[None])
                 best = int(similarity.argmax())
                 yield PresenceRow(
-                    row=measure.row,
-                    query=measure.query,
+                    kind=comparison.kind,
+                    query=comparison.query,
                     name=case.name,
                     present=box is not None,
                     on_object=bool(found.values_of(true)[best]),

@@ -1,8 +1,8 @@
 """Re-identification: is the object of an early frame found again in its video, and only there?
 
-Frames of all videos are ranked by their best token. Any source of tokens that can be written as
-one callable, ``eval.describe.Describe``, takes part. Each frame is described once, and scored
-against every query while its tokens are there.
+Frames of all videos are ranked by their best token. Any tokens can be compared that a callable
+makes of an image, see ``eval.reid.tokens.Tokenize``. Tokens of a frame are made once and scored
+against every query.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from eval.ranking import average_precision, r_precision, roc_auc
-from eval.reid.describe import Describe, Measure, QueryKind, query_tokens
+from eval.reid.tokens import Comparison, QueryKind, Tokenize, query_tokens
 from ren_core.errors import DataError
 from ren_core.geometry import Mask
 from ren_core.images import Image
@@ -51,7 +51,7 @@ class ReidConfig:
 class QueryRow:
     """Figures of one query; ``pointing`` is the share of true frames with the best token on it."""
 
-    row: str
+    kind: str
     query: QueryKind
     video: str
     frame: int
@@ -78,8 +78,8 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """Queries against gallery frames, for one measure.
+class GalleryScores:
+    """Scores of gallery frames for queries, in one comparison.
 
     Attributes:
         best: (Q, G) similarity of each frame's best token to each query.
@@ -139,34 +139,34 @@ def gallery_places(videos: Sequence[Video], config: ReidConfig) -> list[Place]:
 
 def evaluate_retrieval(
     videos: Sequence[Video],
-    describe: Describe,
+    tokenize: Tokenize,
     config: ReidConfig,
-    measures: Sequence[Measure],
+    comparisons: Sequence[Comparison],
     *,
-    describe_query: Describe | None = None,
+    tokenize_query: Tokenize | None = None,
 ) -> list[QueryRow]:
-    """One row per measure and query.
+    """One row per comparison and query.
 
     Args:
         videos: Each shows one object that no other one shows.
-        describe: Tokens of gallery frames.
+        tokenize: Makes the tokens of gallery frames.
         config: The protocol.
-        measures: What is compared.
-        describe_query: Tokens of query frames, if other ones.
+        comparisons: What is compared.
+        tokenize_query: Makes the tokens of query frames; None: as those of the gallery.
     """
     queries, gallery = query_places(videos, config), gallery_places(videos, config)
-    tokens = describe_queries(queries, describe_query or describe, measures)
-    scored = score_gallery(tokens, gallery, describe)
+    tokens = tokenize_queries(queries, tokenize_query or tokenize, comparisons)
+    scored = score_gallery(tokens, gallery, tokenize)
     rows = []
-    for measure, scores in scored.items():
+    for comparison, scores in scored.items():
         for number, query in enumerate(queries):
             used, same = frames_for(query, gallery)
             best, truth = scores.best[number, used].astype(np.float64), same[used]
             on_object = scores.on_object[number, used & same]
             rows.append(
                 QueryRow(
-                    row=measure.row,
-                    query=measure.query,
+                    kind=comparison.kind,
+                    query=comparison.query,
                     video=query.video.name,
                     frame=query.position,
                     frame_ap=average_precision(best, truth),
@@ -191,34 +191,34 @@ def frames_for(
     return ~own & shown, same
 
 
-def describe_queries(
-    queries: Sequence[Place], describe: Describe, measures: Sequence[Measure]
-) -> dict[Measure, Tensor]:
-    """Query tokens (Q, D) of every measure."""
-    tokens: dict[Measure, list[Tensor]] = {measure: [] for measure in measures}
+def tokenize_queries(
+    queries: Sequence[Place], tokenize: Tokenize, comparisons: Sequence[Comparison]
+) -> dict[Comparison, Tensor]:
+    """Query tokens (Q, D) of every comparison."""
+    tokens: dict[Comparison, list[Tensor]] = {comparison: [] for comparison in comparisons}
     for place in tqdm(queries, desc="queries", disable=None):
-        found = query_tokens(describe(place.image()), place.mask(), measures)
-        for measure, token in zip(measures, found, strict=True):
-            tokens[measure].append(token)
-    return {measure: torch.stack(found) for measure, found in tokens.items() if found}
+        found = query_tokens(tokenize(place.image()), place.mask(), comparisons)
+        for comparison, token in zip(comparisons, found, strict=True):
+            tokens[comparison].append(token)
+    return {comparison: torch.stack(found) for comparison, found in tokens.items() if found}
 
 
 def score_gallery(
-    tokens: Mapping[Measure, Tensor], gallery: Sequence[Place], describe: Describe
-) -> dict[Measure, Scored]:
-    """The best token of every gallery frame for every query token (Q, D) of each measure."""
+    queries: Mapping[Comparison, Tensor], gallery: Sequence[Place], tokenize: Tokenize
+) -> dict[Comparison, GalleryScores]:
+    """The best token of every gallery frame for every query token (Q, D) of each comparison."""
     scored = {
-        measure: Scored(
-            np.zeros((len(queries), len(gallery)), np.float32),
-            np.zeros((len(queries), len(gallery)), bool),
+        comparison: GalleryScores(
+            np.zeros((len(asked), len(gallery)), np.float32),
+            np.zeros((len(asked), len(gallery)), bool),
         )
-        for measure, queries in tokens.items()
+        for comparison, asked in queries.items()
     }
     for g, place in enumerate(tqdm(gallery, desc="gallery", disable=None)):
-        descriptions, mask = describe(place.image()), place.mask()
-        for measure, queries in tokens.items():
-            described = descriptions[measure.row]
-            similarity = described.similarity(queries)
-            scored[measure].best[:, g] = similarity.max(1)
-            scored[measure].on_object[:, g] = described.values_of(mask)[similarity.argmax(1)]
+        tokens, mask = tokenize(place.image()), place.mask()
+        for comparison, asked in queries.items():
+            found = tokens[comparison.kind]
+            similarity = found.similarity(asked)
+            scored[comparison].best[:, g] = similarity.max(1)
+            scored[comparison].on_object[:, g] = found.values_of(mask)[similarity.argmax(1)]
     return scored

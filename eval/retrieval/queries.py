@@ -20,7 +20,7 @@ Scores = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueryConfig:
-    """Which objects are queries, and how they are described.
+    """Which objects are queries, and how their vectors are made.
 
     Attributes:
         per_class: Queries of every category; fewer where there are not so many.
@@ -56,7 +56,7 @@ class Manifest:
     """The queries of a run.
 
     Attributes:
-        config: How they were drawn, and how they are described.
+        config: How they were drawn, and how their vectors are made.
         queries: In the order of their figures.
         taken_from: The file that held them; None if they were drawn for this run.
     """

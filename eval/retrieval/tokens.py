@@ -72,7 +72,7 @@ def database_tokens(
     for start in tqdm(range(0, len(todo), batch_size), disable=None, desc="database"):
         batch = todo[start : start + batch_size]
         pictures = [read_checked(image) for image in batch]
-        for image, arrays in zip(batch, describe_images(pictures, ren), strict=True):
+        for image, arrays in zip(batch, image_vectors(pictures, ren), strict=True):
             _save(directory, image.image_id, arrays)
     return directory
 
@@ -89,12 +89,12 @@ def query_tokens(
         picture = read_checked(split.images[query.image_id])
         mask = split.mask(split.objects[query.annotation_id])
         seed = config.seed + query.annotation_id
-        arrays = describe_object(picture, mask, ren, points=config.points, seed=seed)
+        arrays = object_vectors(picture, mask, ren, points=config.points, seed=seed)
         _save(directory, query.annotation_id, arrays)
     return directory
 
 
-def describe_images(pictures: Sequence[Image], ren: REN) -> Iterator[Arrays]:
+def image_vectors(pictures: Sequence[Image], ren: REN) -> Iterator[Arrays]:
     """Vectors and points of whole images (H, W, 3), from one pass of the encoder."""
     with encoded_features(ren.encoder) as kept:
         regions = ren.encode([to_tensor(picture) for picture in pictures])
@@ -107,7 +107,7 @@ def describe_images(pictures: Sequence[Image], ren: REN) -> Iterator[Arrays]:
         }
 
 
-def describe_object(
+def object_vectors(
     picture: Image, mask: Mask, ren: REN, *, points: int = 128, seed: int = 0
 ) -> Arrays:
     """One unit vector (D,) per source of an object.

@@ -1,4 +1,4 @@
-"""Which tokens a measurement compares: options of the command line, and what they stand for."""
+"""What the commands on kinds of tokens share: options, what they stand for, sets, the table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.features import PATCH, RAW
-from eval.reid.rows import Rows, fresh_head, head_rows, patch_row, superpixel_row
+from eval.reid.sources import TokenSource, fresh_head, head_source, patch_source, superpixel_source
 from ren_core.checkpoints import load_region_encoder
 from ren_core.encoders.base import EncoderSpec, PatchEncoder
 from ren_core.encoders.catalog import EMBEDDED, NAMES, build_composite, build_encoder
@@ -17,8 +17,8 @@ from ren_core.errors import ConfigError
 from ren_core.model import head_path
 from ren_core.presets import PRESETS, RENConfig
 
-ROWS = ("raw", "patch", "mask", "superpixel", "untrained", "start", "ren", "aligned", "joined")
-OF_HEADS = ("ren", "aligned", "joined")
+KINDS = ("raw", "patch", "mask", "superpixel", "untrained", "start", "ren", "aligned", "joined")
+HEAD_KINDS = ("ren", "aligned", "joined")
 STARTS = {"untrained": "random", "start": "local"}
 RETRIEVAL, CLIP_SETS = "davis_dev", ("synvq_dev", "realvq_dev")
 
@@ -62,22 +62,22 @@ def chosen_heads(given: Sequence[Path] | None, spec: EncoderSpec) -> list[Path]:
     return list(given)
 
 
-def chosen_rows(
+def chosen_kinds(
     wanted: Sequence[str] | None, spec: EncoderSpec, heads: Sequence[Path]
 ) -> tuple[str, ...]:
-    """The kinds of rows in the table's order; without a wish, all that there are.
+    """The kinds of tokens in the table's order; all that there are if ``wanted`` is None.
 
     Raises:
-        ConfigError: If a row needs a head and there is none, or an encoder that whitens.
+        ConfigError: If a kind needs a head and there is none, or an encoder that whitens.
     """
     if wanted is None:
-        wanted = [row for row in ROWS if (heads or row not in OF_HEADS)]
-        wanted = [row for row in wanted if spec.whitened or row != "raw"]
-    if set(OF_HEADS) & set(wanted) and not heads:
+        wanted = [kind for kind in KINDS if (heads or kind not in HEAD_KINDS)]
+        wanted = [kind for kind in wanted if spec.whitened or kind != "raw"]
+    if set(HEAD_KINDS) & set(wanted) and not heads:
         raise ConfigError(f"no head ships for {spec.name}; give one with --head, or other --rows")
     if "raw" in wanted and not spec.whitened:
-        raise ConfigError(f"{spec.name} does not whiten: its row 'raw' would be its row 'patch'")
-    return tuple(row for row in ROWS if row in wanted)
+        raise ConfigError(f"{spec.name} does not whiten: its 'raw' would be its 'patch'")
+    return tuple(kind for kind in KINDS if kind in wanted)
 
 
 def prompting(grid: int | None, spec: EncoderSpec) -> RENConfig:
@@ -87,43 +87,43 @@ def prompting(grid: int | None, spec: EncoderSpec) -> RENConfig:
 
 
 def token_sources(
-    rows: Sequence[str],
+    kinds: Sequence[str],
     spec: EncoderSpec,
     prompts: RENConfig,
     *,
     heads: Sequence[Path],
     seed: int = 0,
-) -> list[Rows]:
-    """What makes the tokens of every row; those of heads are called ``ren:STEM`` and so on.
+) -> list[TokenSource]:
+    """What makes every kind of tokens; those of heads are called ``ren:STEM`` and so on.
 
-    The row ``mask`` has no tokens of its own: it is another query against ``patch``.
+    The kind ``mask`` has no tokens of its own: it is another query among ``patch``.
 
     Raises:
         DataError: If a head cannot be read or has another width than the encoder.
     """
-    sources = [patch_row("raw", RAW)] if "raw" in rows else []
-    if {"patch", "mask"} & set(rows):
-        sources.append(patch_row("patch", PATCH))
-    if "superpixel" in rows:
-        sources.append(superpixel_row("superpixel", spec, prompts))
-    for name in (name for name in STARTS if name in rows):
-        sources.append(head_rows(fresh_head(spec, STARTS[name], seed), spec, prompts, ren=name))
-    for path in heads if set(OF_HEADS) & set(rows) else ():
+    sources = [patch_source("raw", RAW)] if "raw" in kinds else []
+    if {"patch", "mask"} & set(kinds):
+        sources.append(patch_source("patch", PATCH))
+    if "superpixel" in kinds:
+        sources.append(superpixel_source("superpixel", spec, prompts))
+    for name in (name for name in STARTS if name in kinds):
+        sources.append(head_source(fresh_head(spec, STARTS[name], seed), spec, prompts, ren=name))
+    for path in heads if set(HEAD_KINDS) & set(kinds) else ():
         head = load_region_encoder(path, expected_dim=spec.dim)
-        names = {kind: f"{kind}:{path.stem}" if kind in rows else None for kind in OF_HEADS}
-        sources.append(head_rows(head, spec, prompts, **names))
+        names = {kind: f"{kind}:{path.stem}" if kind in kinds else None for kind in HEAD_KINDS}
+        sources.append(head_source(head, spec, prompts, **names))
     return sources
 
 
 def table(lines: Sequence[Line]) -> str:
     """Lines of one form as text in columns.
 
-    >>> print(table([{"row": "patch", "query": "centre", "auc": 0.98765}]))
-    row    query     auc
+    >>> print(table([{"kind": "patch", "query": "centre", "auc": 0.98765}]))
+    kind   query     auc
     patch  centre  0.988
     """
     if not lines:
-        return "nothing was measured"
+        return "nothing was compared"
     cells = [list(lines[0])]
     cells += [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in x.values()] for x in lines]
     columns = []

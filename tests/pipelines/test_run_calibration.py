@@ -20,14 +20,14 @@ def test_both_thresholds_are_measured_and_drawn(shared, tmp_path, small_encoder,
     result = json.loads((tmp_path / "calibration.json").read_text())
     assert result["config"]["query"] == "pooled"
     (found,) = result["sets"].values()
-    assert [(p["row"], p["similarity"]) for p in found["merging"]] == [
+    assert [(p["kind"], p["similarity"]) for p in found["merging"]] == [
         ("patch", 0.9),
         ("patch", 1.0),
         ("ren:mine", 0.9),
         ("ren:mine", 1.0),
     ]
     assert [p["regions"] for p in found["merging"]][1::2] == [4, 25]
-    own = [row for row in found["presence"] if row["row"] == "patch"]
+    own = [row for row in found["presence"] if row["kind"] == "patch"]
     queries = {row["name"] for row in own}
     assert sum(row["present"] for row in own) == len(queries)
     assert sum(not row["present"] for row in own) == 2 * len(queries)

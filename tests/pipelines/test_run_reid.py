@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from eval.reid.describe import Measure
-from eval.reid.rows import patch_row
+from eval.reid.sources import patch_source
+from eval.reid.tokens import Comparison
 from pipelines import fit_whitening, run_reid
 from pipelines.shared import reid as token_rows
 from pipelines.shared.cases import pointing_case, query_window
@@ -56,7 +56,7 @@ def test_one_run_measures_every_row_and_the_next_one_encodes_nothing(
     heads = [write_head(tmp_path / f"{name}.safetensors") for name in "ab"]
     assert run_reid.main([*command, "--head", *heads, "--out", str(out)]) == 0
     result = json.loads(out.read_text())
-    lines = {(line["row"], line["query"]): line for line in result["figures"]}
+    lines = {(line["kind"], line["query"]): line for line in result["figures"]}
     kinds = ["patch", "superpixel", "untrained", "start", "ren:a", "aligned:a", "joined:b"]
     assert {(kind, query) for kind in kinds for query in ("pooled", "centre")} < set(lines)
     assert ("patch", "mask") in lines
@@ -75,7 +75,7 @@ def test_one_run_measures_every_row_and_the_next_one_encodes_nothing(
     assert run_reid.main([*command, "--head", heads[0], *few, "--out", str(out)]) == 0
     again = json.loads(out.read_text())
     assert again["encoded_now"] == 0
-    assert [line["row"] for line in again["figures"]] == ["patch", "ren:a"]
+    assert [line["kind"] for line in again["figures"]] == ["patch", "ren:a"]
     assert set(again["rows"]) == {"synvq_dev"}
     key = ("ren:a", "centre")
     assert again["figures"][1]["synvq_dev/margin"] == lines[key]["synvq_dev/margin"]
@@ -97,19 +97,21 @@ def test_rows_that_cannot_be_are_usage_errors(small_encoder, tmp_path, capsys):
 
 
 def test_mask_alone_leaves_out_the_other_queries_of_patches():
-    source = patch_row("patch")
-    assert run_reid.measures_of([source], ("mask",), ("pooled",)) == [Measure("patch", "mask")]
-    both = run_reid.measures_of([source], ("patch", "mask"), ("centre",))
-    assert both == [Measure("patch", "centre"), Measure("patch", "mask")]
+    source = patch_source("patch")
+    assert run_reid.comparisons_of([source], ("mask",), ("pooled",)) == [
+        Comparison("patch", "mask")
+    ]
+    both = run_reid.comparisons_of([source], ("patch", "mask"), ("centre",))
+    assert both == [Comparison("patch", "centre"), Comparison("patch", "mask")]
 
 
 def test_means_leave_out_what_is_undefined():
-    rows = [{"row": "a", "query": "centre", "hits": h, "margin": float("nan")} for h in (0.0, 1.0)]
+    rows = [{"kind": "a", "query": "centre", "hits": h, "margin": float("nan")} for h in (0.0, 1.0)]
     rows[0]["margin"] = 0.25
     (line,) = run_reid.summary({"synvq_dev": rows})
     assert (line["synvq_dev/hits"], line["synvq_dev/margin"]) == (0.5, 0.25)
     assert np.isnan(run_reid.mean(rows[1:], "margin"))
-    assert token_rows.table([]) == "nothing was measured"
+    assert token_rows.table([]) == "nothing was compared"
 
 
 class NumberedFrames:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval.cost import methods as cost_models
+from eval.cost import methods
 from eval.cost.flops import FlopCount, gflop
 from eval.cost.measure import grouped_tokens, peak_extra_mib
 from eval.cost.methods import (
@@ -229,7 +229,7 @@ def test_all_four_ways_to_run_ren():
 
 
 def test_merged_tokens_form_as_many_regions_as_the_paper_keeps():
-    tokens = grouped_tokens(1369, 64, cost_models.IMAGE_REGIONS)
+    tokens = grouped_tokens(1369, 64, methods.IMAGE_REGIONS)
     groups = aggregate(tokens, torch.zeros(1369, 2, dtype=torch.int64), 0.975)
     assert len(groups.tokens) == 72
     assert int(groups.counts.min()) == 19

@@ -14,13 +14,13 @@ from eval.reid.calibration import (
     remembered,
 )
 from eval.reid.calibration_plot import InUse, draw_calibration
-from eval.reid.describe import Described, Measure
 from eval.reid.pointing import PointingCase
 from eval.reid.presence import PresenceRow, clip_presence, threshold_curve, video_presence
 from eval.reid.protocol import ReidConfig, read_videos
+from eval.reid.tokens import Comparison, PointTokens
 from tests.eval.reid.test_reidentification import BLUE, GREEN, RED, colours, picture, write_video
 
-CONFIG = CalibrationConfig(rows=("colour",), similarities=(0.5, 0.999, 1.0), min_group=2)
+CONFIG = CalibrationConfig(kinds=("colour",), similarities=(0.5, 0.999, 1.0), min_group=2)
 BOX = np.array([8, 8, 24, 24], np.float32)
 
 
@@ -28,7 +28,7 @@ def four_tokens(_image):
     """Unit vectors at 0, 20, 90 and 100 degrees, on a line."""
     angles = torch.deg2rad(torch.tensor([0.0, 20, 90, 100]))
     points = np.array([[0, 0], [0, 2], [0, 4], [0, 6]], np.float32)
-    return {"line": Described(torch.stack([angles.cos(), angles.sin()], 1), points)}
+    return {"line": PointTokens(torch.stack([angles.cos(), angles.sin()], 1), points)}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def four_tokens(_image):
 def test_merging_by_hand(similarity, min_group, points):
     (found,) = merged(four_tokens, (similarity,), min_group)(None).values()
     assert found.points_yx[:, 1].tolist() == points
-    config = CalibrationConfig(rows=("line",), similarities=(similarity,), min_group=min_group)
+    config = CalibrationConfig(kinds=("line",), similarities=(similarity,), min_group=min_group)
     assert list(count_regions([None, None], four_tokens, config).values()) == [[len(points)] * 2]
 
 
@@ -55,14 +55,14 @@ def test_queries_keep_their_tokens_under_the_merged_names():
     assert all(len(found.tokens) == 4 for found in queries(None).values())
 
 
-def test_remembered_pictures_are_described_once():
+def test_remembered_pictures_are_tokenized_once():
     seen = []
 
-    def describe(image):
+    def tokenize(image):
         seen.append(int(image[0, 0, 0]))
         return colours(image)
 
-    recall = remembered(describe, 2)
+    recall = remembered(tokenize, 2)
     one, two, three = (np.full((16, 16, 3), v, np.uint8) for v in (1, 2, 3))
     for image in (one, two, one, three, one, two):  # two is forgotten for three
         recall(image)
@@ -71,7 +71,7 @@ def test_remembered_pictures_are_described_once():
 
 def rows_of(present, absent):
     """Present: (similarity, on_object) pairs; absent: similarities."""
-    common = {"row": "r", "query": "centre", "name": "q"}
+    common = {"kind": "r", "query": "centre", "name": "q"}
     there = [PresenceRow(**common, present=True, on_object=on, similarity=s) for s, on in present]
     gone = [PresenceRow(**common, present=False, on_object=False, similarity=s) for s in absent]
     return there + gone
@@ -112,7 +112,7 @@ def case():
 
 def test_presence_in_videos_and_clips(videos):
     config = ReidConfig(gallery_step=5, query_frames=(2,))
-    rows = list(video_presence(videos, colours, config, [Measure("colour", "centre")]))
+    rows = list(video_presence(videos, colours, config, [Comparison("colour", "centre")]))
     assert [(r.name, r.present) for r in rows] == [
         (f"{name}/2", name == other)
         for name in ("green", "red")
@@ -122,7 +122,7 @@ def test_presence_in_videos_and_clips(videos):
     assert min(r.similarity for r in rows if r.present) > 0.99
     assert max(r.similarity for r in rows if not r.present) < 0.9
 
-    rows = list(clip_presence([case()], colours, [Measure("colour", "pooled")]))
+    rows = list(clip_presence([case()], colours, [Comparison("colour", "pooled")]))
     assert [(r.present, r.on_object) for r in rows] == [
         (True, True),
         (False, False),

@@ -7,7 +7,6 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from eval.ranking import average_precision, r_precision, roc_auc
-from eval.reid.describe import Described, Measure, describe_crops, query_token
 from eval.reid.pointing import PointingCase, box_mask, evaluate_pointing
 from eval.reid.protocol import (
     Place,
@@ -17,10 +16,11 @@ from eval.reid.protocol import (
     frames_for,
     read_videos,
 )
+from eval.reid.tokens import Comparison, PointTokens, query_token, tokenize_crops
 from ren_core.errors import ConfigError, DataError
 from ren_core.prompts import grid_centres
 
-POOLED, CENTRE = Measure("colour", "pooled"), Measure("colour", "centre")
+POOLED, CENTRE = Comparison("colour", "pooled"), Comparison("colour", "centre")
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
@@ -32,7 +32,7 @@ def colour_tokens(image):
     tokens = torch.from_numpy(cells.reshape(-1, 3).astype(np.float32)) + 1
     y, x = np.mgrid[0 : cells.shape[0], 0 : cells.shape[1]]
     points = np.stack([y.ravel(), x.ravel()], 1).astype(np.float32) * 8 + 4
-    return Described(tokens, points)
+    return PointTokens(tokens, points)
 
 
 def colours(image):
@@ -80,8 +80,8 @@ def test_clear_colours_are_found_everywhere(videos):
 
 def test_tokens_that_say_nothing_score_by_chance(videos):
     def blind(image):
-        described = colour_tokens(image)
-        return {"colour": Described(torch.ones_like(described.tokens), described.points_yx)}
+        found = colour_tokens(image)
+        return {"colour": PointTokens(torch.ones_like(found.tokens), found.points_yx)}
 
     config = ReidConfig(gallery_step=1, query_frames=(0,))
     rows = evaluate_retrieval(videos, blind, config, [POOLED])
@@ -112,11 +112,11 @@ def test_own_frame_and_frames_without_the_object_are_not_in_the_gallery(videos):
 
 def test_queries_may_be_made_of_other_tokens(videos):
     def negative(image):
-        described = colour_tokens(image)
-        return {"colour": Described(-described.tokens, described.points_yx)}
+        found = colour_tokens(image)
+        return {"colour": PointTokens(-found.tokens, found.points_yx)}
 
     config = ReidConfig(gallery_step=1, query_frames=(1,))
-    rows = evaluate_retrieval(videos, colours, config, [CENTRE], describe_query=negative)
+    rows = evaluate_retrieval(videos, colours, config, [CENTRE], tokenize_query=negative)
     assert all(row.pointing == 0 for row in rows)
 
 
@@ -154,32 +154,32 @@ def test_pointing_tells_the_object_from_its_twin():
 
 def test_mask_query_weights_patches_by_what_the_object_covers():
     tokens = torch.tensor([[2.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 5]])
-    described = Described(tokens, grid_centres(2, (4, 4)), cells=2)
+    found = PointTokens(tokens, grid_centres(2, (4, 4)), cells=2)
     mask = np.zeros((4, 4), bool)
     mask[:2, 1:3] = True  # half of both upper cells
     mask[2, 2] = True  # a quarter of the last one
     expected = torch.tensor([0.5, 0.5, 0.25]) / 1.25
-    assert torch.allclose(query_token(described, mask, "mask"), expected)
+    assert torch.allclose(query_token(found, mask, "mask"), expected)
     with pytest.raises(ConfigError, match="needs patches"):
         query_token(colour_tokens(picture()), np.ones((64, 96), bool), "mask")
 
 
 def test_small_object_takes_the_nearest_token():
-    described = colour_tokens(picture((RED, 8, 8)))
+    found = colour_tokens(picture((RED, 8, 8)))
     mask = np.zeros((64, 96), bool)
     mask[9:11, 9:11] = True  # between the points of the tokens
-    token = query_token(described, mask, "pooled")
+    token = query_token(found, mask, "pooled")
     assert token.argmax() == 0
     assert token[0] > 250
 
 
 def test_quarters_are_placed_in_the_frame():
     frame = picture((RED, 40, 64))
-    described = describe_crops(frame, colours)["colour"]
-    assert len(described.tokens) == 96 + 4 * 24
-    red = described.tokens[:, 0] > 250
-    assert (described.points_yx[red.numpy()] >= [40, 64]).all()
-    assert (described.points_yx[red.numpy()] < [56, 80]).all()
+    found = tokenize_crops(frame, colours)["colour"]
+    assert len(found.tokens) == 96 + 4 * 24
+    red = found.tokens[:, 0] > 250
+    assert (found.points_yx[red.numpy()] >= [40, 64]).all()
+    assert (found.points_yx[red.numpy()] < [56, 80]).all()
     assert red.sum() == 4 + 4
 
 

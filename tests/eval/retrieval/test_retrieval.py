@@ -30,9 +30,9 @@ from eval.retrieval.queries import (
 )
 from eval.retrieval.tokens import (
     database_tokens,
-    describe_images,
-    describe_object,
+    image_vectors,
     mask_at,
+    object_vectors,
     query_tokens,
     rank,
     read_vectors,
@@ -327,7 +327,7 @@ def test_image_vectors_are_rens_and_the_encoders():
     ren = tiny_ren(grid_size=4, aggregate=False)
     picture = np.random.default_rng(0).integers(0, 255, (30, 50, 3), np.uint8)
     other = picture[:20]
-    (arrays, _) = describe_images([picture, other], ren)
+    (arrays, _) = image_vectors([picture, other], ren)
     (expected,) = ren.encode([to_tensor(picture)])
     aligned = F.normalize(expected.aligned_tokens, dim=-1).numpy()
     np.testing.assert_allclose(arrays["ren"].astype(np.float32), aligned, atol=2e-3)
@@ -343,7 +343,7 @@ def test_query_vectors_are_means_over_the_mask():
     picture = np.random.default_rng(0).integers(0, 255, (28, 56, 3), np.uint8)
     mask = np.zeros((28, 56), bool)
     mask[:, :7] = True  # the first column of patches, and nothing else
-    arrays = describe_object(picture, mask, ren, points=56 * 7, seed=3)
+    arrays = object_vectors(picture, mask, ren, points=56 * 7, seed=3)
     features = ren.patch_features([to_tensor(picture)])
     column = features.features[0, :, :, 0].mean(dim=1)
     np.testing.assert_allclose(arrays["patches"], F.normalize(column, dim=0), atol=1e-5)
@@ -352,7 +352,7 @@ def test_query_vectors_are_means_over_the_mask():
     with torch.no_grad():
         tokens = ren.head.align(ren.prompt_tokens(features, [points])[0]).mean(dim=0)
     np.testing.assert_allclose(arrays["ren"], F.normalize(tokens, dim=0), atol=1e-5)
-    few = [describe_object(picture, mask, ren, points=2, seed=s)["ren"] for s in (0, 0, 1)]
+    few = [object_vectors(picture, mask, ren, points=2, seed=s)["ren"] for s in (0, 0, 1)]
     np.testing.assert_array_equal(few[0], few[1])
     assert not np.allclose(few[0], few[2])
 

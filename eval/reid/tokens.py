@@ -1,4 +1,4 @@
-"""What an image is to the re-identification evaluation: tokens, and the points they stand for."""
+"""Tokens of an image with the points they stand for, and the query token of an object."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from torch import Tensor
 
 from ren_core.errors import ConfigError
 from ren_core.geometry import Mask, depth_inside
+from ren_core.images import Image
 from ren_core.regions import mask_on_grid
 
-Image = NDArray[np.uint8]
 QueryKind = Literal["pooled", "centre", "mask"]
 
 
 @dataclass(frozen=True, order=True, slots=True)
-class Measure:
-    """A line of the table: which tokens are searched, and by what query.
+class Comparison:
+    """A kind of tokens and a kind of query that is searched among them: a line of the table.
 
     Attributes:
-        row: Name of the tokens.
+        kind: Kind of tokens, such as ``patch``.
         query: ``pooled``: mean of the unit tokens whose points lie on the object; ``centre``: the
             token at the object's deepest point; ``mask``: mean of the unit patches, each weighted
             by the share of it that the object covers.
     """
 
-    row: str
+    kind: str
     query: QueryKind
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """Tokens of an image.
+class PointTokens:
+    """Tokens of an image, each with the point that it stands for.
 
     Attributes:
         tokens: (N, D), of any length.
-        points_yx: (N, 2) points (y, x) in pixels of the image that they stand for.
+        points_yx: (N, 2) points (y, x) in pixels of the image.
         cells: Cells per side, if the tokens are a row-major grid of cells over the image.
     """
 
@@ -61,52 +61,54 @@ class Described:
         return scores.numpy()
 
 
-Descriptions = dict[str, Described]
-"""Tokens of one image by the name of their row."""
+TokensByKind = dict[str, PointTokens]
+"""Tokens of one image by their kind."""
 
-Describe = Callable[[Image], Descriptions]
-"""Turns an RGB image (H, W, 3) uint8 of any size into tokens of every row."""
-
-
-def query_tokens(found: Descriptions, mask: Mask, measures: Sequence[Measure]) -> list[Tensor]:
-    """The query (D,) of every measure, for the object of a mask (H, W) of a described image."""
-    return [query_token(found[measure.row], mask, measure.query) for measure in measures]
+Tokenize = Callable[[Image], TokensByKind]
+"""Makes every kind of tokens of an RGB image (H, W, 3) uint8 of any size."""
 
 
-def query_token(described: Described, mask: Mask, kind: QueryKind) -> Tensor:
+def query_tokens(
+    tokens: TokensByKind, mask: Mask, comparisons: Sequence[Comparison]
+) -> list[Tensor]:
+    """The query token (D,) of every comparison, for the object of a mask (H, W) of the image."""
+    return [query_token(tokens[c.kind], mask, c.query) for c in comparisons]
+
+
+def query_token(found: PointTokens, mask: Mask, query: QueryKind) -> Tensor:
     """One token (D,) for the object of a mask (H, W); a small mask takes the nearest token.
 
     Raises:
-        ConfigError: If the kind is ``mask`` and the tokens are no grid of cells.
+        ConfigError: If the query is ``mask`` and the tokens are no grid of cells.
     """
-    unit = F.normalize(described.tokens.float(), dim=-1)
-    if kind == "mask":
-        if described.cells is None:
+    unit = F.normalize(found.tokens.float(), dim=-1)
+    if query == "mask":
+        if found.cells is None:
             raise ConfigError("the query 'mask' needs patches; choose 'pooled' for other tokens")
-        share = mask_on_grid(mask, (described.cells, described.cells)).ravel()
+        share = mask_on_grid(mask, (found.cells, found.cells)).ravel()
         return (torch.from_numpy(share)[:, None] * unit).sum(0) / float(share.sum())
-    on_object = torch.from_numpy(described.values_of(mask).astype(bool))
-    if kind == "pooled" and on_object.any():
+    on_object = torch.from_numpy(found.values_of(mask).astype(bool))
+    if query == "pooled" and on_object.any():
         return unit[on_object].mean(0)
     depth = depth_inside(mask)
     deepest = np.array(np.unravel_index(int(depth.argmax()), depth.shape), np.float32)
-    distances = ((described.points_yx - deepest) ** 2).sum(1)
-    return described.tokens[int(distances.argmin())].float()
+    distances = ((found.points_yx - deepest) ** 2).sum(1)
+    return found.tokens[int(distances.argmin())].float()
 
 
-def describe_crops(image: Image, describe: Describe) -> Descriptions:
+def tokenize_crops(image: Image, tokenize: Tokenize) -> TokensByKind:
     """Tokens of the image and of its four quarters, with points in pixels of the image."""
     h, w = image.shape[0] // 2, image.shape[1] // 2
-    seen = [((0, 0), describe(image))]
+    crops = [((0, 0), tokenize(image))]
     for y in (0, h):
         for x in (0, w):
-            part = np.ascontiguousarray(image[y : y + h, x : x + w])
-            seen.append(((y, x), describe(part)))
-    return {row: join([(corner, found[row]) for corner, found in seen]) for row in seen[0][1]}
+            quarter = np.ascontiguousarray(image[y : y + h, x : x + w])
+            crops.append(((y, x), tokenize(quarter)))
+    return {kind: join([(corner, found[kind]) for corner, found in crops]) for kind in crops[0][1]}
 
 
-def join(parts: Sequence[tuple[tuple[int, int], Described]]) -> Described:
-    """Tokens of several windows of one image, given each window's corner (y, x)."""
-    tokens = torch.cat([described.tokens for _, described in parts])
-    points = [described.points_yx + np.array(corner, np.float32) for corner, described in parts]
-    return Described(tokens, np.concatenate(points))
+def join(crops: Sequence[tuple[tuple[int, int], PointTokens]]) -> PointTokens:
+    """Tokens of several crops of one image, given each crop's corner (y, x)."""
+    tokens = torch.cat([found.tokens for _, found in crops])
+    points = [found.points_yx + np.array(corner, np.float32) for corner, found in crops]
+    return PointTokens(tokens, np.concatenate(points))

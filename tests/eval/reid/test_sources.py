@@ -6,7 +6,13 @@ import torch
 import torch.nn.functional as F
 
 from eval.features import FeatureStore, open_store, picture_key
-from eval.reid.rows import describer, fresh_head, head_rows, patch_row, superpixel_row
+from eval.reid.sources import (
+    build_tokenizer,
+    fresh_head,
+    head_source,
+    patch_source,
+    superpixel_source,
+)
 from ren_core.encoders.base import EncoderSpec, fingerprint, normalise, squash
 from ren_core.encoders.embedded import CompositeSources, EmbeddedEncoder, Source, Whitening
 from ren_core.images import to_tensor
@@ -27,15 +33,15 @@ def test_every_row_comes_from_one_pass(image):
     store = open_store(TinyEncoder(), None)
     head = fresh_head(SPEC, "random", 1)
     sources = [
-        patch_row("patch"),
-        superpixel_row("superpixel", SPEC, PROMPTS),
-        head_rows(head, SPEC, PROMPTS, ren="ren", aligned="aligned", joined="both"),
-        head_rows(head, SPEC, PROMPTS, ren="alone"),
+        patch_source("patch"),
+        superpixel_source("superpixel", SPEC, PROMPTS),
+        head_source(head, SPEC, PROMPTS, ren="ren", aligned="aligned", joined="both"),
+        head_source(head, SPEC, PROMPTS, ren="alone"),
     ]
-    found = describer(store, sources)(image)
-    assert list(found) == [name for source in sources for name in source.names]
+    found = build_tokenizer(store, sources)(image)
+    assert list(found) == [name for source in sources for name in source.kinds]
     assert store.encoded == 1
-    describer(store, sources)(image)
+    build_tokenizer(store, sources)(image)
     assert store.encoded == 1
     assert found["patch"].tokens.shape == (64, SPEC.dim)
     assert found["patch"].points_yx.tolist() == grid_centres(8, (40, 80)).tolist()
@@ -54,10 +60,10 @@ def test_every_row_comes_from_one_pass(image):
 def test_superpixels_stand_for_their_pixels(image):
     image[:] = 0
     image[:, 40:] = 255
-    row = superpixel_row("superpixel", SPEC, PROMPTS)
+    source = superpixel_source("superpixel", SPEC, PROMPTS)
     features = {"patch": torch.zeros(1, 8, 8)}
     features["patch"][:, :, 4:] = 1
-    found = row.make(image, features)["superpixel"]
+    found = source.make(image, features)["superpixel"]
     right = found.points_yx[:, 1] > 40
     assert 1 < len(found.tokens) <= 30
     assert torch.allclose(found.tokens[:, 0], torch.from_numpy(right).float(), atol=0.15)
@@ -79,7 +85,7 @@ def test_heads_before_training_differ_by_start_and_seed(image):
     def tokens(start, seed):
         head = fresh_head(SPEC, start, seed)
         with torch.no_grad():
-            return head_rows(head, SPEC, PROMPTS, ren="x").make(image, features)["x"].tokens
+            return head_source(head, SPEC, PROMPTS, ren="x").make(image, features)["x"].tokens
 
     assert torch.equal(tokens("random", 1), tokens("random", 1))
     assert not torch.allclose(tokens("random", 1), tokens("random", 2))
