@@ -1,6 +1,6 @@
-"""Features of pictures, each encoded once: the encoder costs more than all that is measured on it.
+"""Features of pictures, each encoded once, since the encoder takes longer than the evaluations.
 
-Pictures are known by their pixels, so that any evaluation finds what another one encoded.
+A picture's key is a hash of its pixels, so that one evaluation finds what another has encoded.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Truth = NDArray[np.bool_]
 
 
 def average_precision(scores: Scores, relevant: Truth) -> float:
-    """Area under the precision-recall steps, items of equal score taken together; NaN without hits.
+    """Area under the precision-recall steps; ties are one step; NaN if nothing is relevant.
 
     >>> average_precision(np.array([0.9, 0.5, -0.1]), np.array([True, False, True]))
     0.8333333333333333
@@ -39,8 +39,7 @@ def r_precision(scores: Scores, relevant: Truth) -> float:
 def precision_at(scores: Scores, relevant: Truth, k: int) -> float:
     """Hits among the first ``k``, always divided by ``k``; NaN if nothing is relevant.
 
-    Where items of equal score stand on both sides of place ``k``, the expected value over their
-    orders: the places that are left, times the share of relevant items among the equals.
+    If a tie reaches over rank ``k``: the expected value over all orders of the tied items.
 
     >>> precision_at(np.array([0.9, 0.5, -0.1]), np.array([True, False, True]), 4)
     0.5
@@ -51,14 +50,16 @@ def precision_at(scores: Scores, relevant: Truth, k: int) -> float:
         return float("nan")
     if k >= len(scores):
         return float(relevant.sum() / k)
-    last = np.partition(-scores, k - 1)[k - 1]  # the negated score of place k
+    last = np.partition(-scores, k - 1)[k - 1]  # the negated score of rank k
     above, equal = -scores < last, -scores == last
     places = k - int(above.sum())
     return float((relevant[above].sum() + places * relevant[equal].mean()) / k)
 
 
 def roc_auc(scores: Scores, relevant: Truth) -> float:
-    """Chance that a relevant item scores above another one, ties half; NaN if a class is empty.
+    """Probability that a relevant item scores above an irrelevant one, a tie counting half.
+
+    NaN if all items are relevant, or none.
 
     >>> roc_auc(np.array([0.9, 0.5, -0.1]), np.array([True, False, True]))
     0.5

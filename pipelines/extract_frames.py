@@ -121,7 +121,7 @@ def read_manifest(out: Path) -> dict[str, dict[str, Any]]:
 
 
 def is_done(record: Mapping[str, Any], root: Path, clip: Clip) -> bool:
-    """Whether the pictures are there, of the file that is there now; it may have gone since."""
+    """Whether the clip's pictures are there, made of its present file or of one since deleted."""
     path = clip_file(root, clip)
     if "frames" not in record or path is None:
         return "frames" in record
@@ -133,7 +133,7 @@ def extract_clip(root: Path, clip: Clip, config: FrameConfig, folder: Path) -> d
     try:
         video = open_clip(root, clip)
         images = {i: shrink(video[i], config) for i in range(0, len(video), config.take_every)}
-    except (ConfigError, DataError) as err:  # a rate that is none is the annotation's fault
+    except (ConfigError, DataError) as err:  # ConfigError: the annotated frame rate is invalid
         return {"error": str(err)}
     for frame_idx, image in images.items():
         _, data = cv2.imencode(

@@ -143,7 +143,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
 def settings_of(
     args: argparse.Namespace, picture: Picture, config: CompareConfig
 ) -> dict[str, object]:
-    """What decides the figures of a comparison, and so whether those of another run fit in."""
+    """What decides the figures of a comparison; a file with other settings is not continued."""
     sha256 = hashlib.sha256(picture.tobytes()).hexdigest()
     return {
         **machine(args),

@@ -115,7 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """Options that change one value of a configuration; the defaults stand there."""
+    """Options that replace single values of the configurations, which hold the defaults."""
     h, t = HaystackConfig(), TransferConfig()
     later: Any = argparse.SUPPRESS
 

@@ -100,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Options for single values of the recipe, which decides whatever is not typed."""
+    """Options that replace single values of the recipe."""
     science = parser.add_argument_group("overrides of the recipe")
     for name, kind in (("steps", int), ("warmup", int), ("pairs", int), ("accumulation", int)):
         science.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, help="count")
@@ -148,7 +148,7 @@ def add_switch(group: argparse._ArgumentGroup, flag: str, meaning: str) -> None:
 
 
 def with_overrides(base: Recipe, args: argparse.Namespace) -> Recipe:
-    """The recipe with what was typed in place of its own values."""
+    """The recipe with the values of the command line in place of its own."""
     typed = vars(args)
     loss, train = typed_fields(args, LossConfig), typed_fields(args, TrainConfig)
     names = {"prompts": "count", "balance": "balance", "null_prompts": "null_prompts"}

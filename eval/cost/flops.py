@@ -47,7 +47,7 @@ class FlopCount:
 
 
 def gflop(call: Callable[[], object]) -> float:
-    """Operations of a call, in 1e9; attention is taken apart, since not every kernel is counted."""
+    """Operations of a call, in 1e9; attention runs as plain products, which the counter knows."""
     with (
         torch.inference_mode(),
         sdpa_kernel(SDPBackend.MATH),
@@ -65,12 +65,12 @@ def without_data(network: Module) -> Module:
 def ren_flops(
     name: str, encoder: PatchEncoder, prepare: Callable[[int], Callable[[], int]], side: int
 ) -> FlopCount:
-    """Operations of REN; its patch encoder stands apart, as in the figures for time.
+    """Operations of REN; the patch encoder is counted separately, as for time.
 
     Args:
         name: Of the method.
         encoder: The patch encoder; it is copied without its weights.
-        prepare: Takes prompts per side, gives the call, which is made once.
+        prepare: Takes prompts per side, gives the call to count.
         side: Prompts per side.
     """
     shapes, pixels = without_data(encoder), encoder.spec.input_size

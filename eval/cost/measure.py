@@ -27,7 +27,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeadCase:
-    """One size of the region encoder's work, for one image."""
+    """Sizes of one call of the region encoder, for one image."""
 
     dim: int = 1024
     num_heads: int = 8
@@ -159,8 +159,8 @@ def paired_times(
 def peak_extra_mib(call: Callable[[], object], device: torch.device) -> float:
     """Peak memory in MiB during a call, above the memory before it.
 
-    On CUDA as the allocator counts it; on the CPU the process's resident memory, as Linux keeps its
-    peak, or sampled where the peak cannot be set back. What the call raises is passed on.
+    On CUDA: as the allocator counts. On the CPU: resident memory of the process, by Linux's own
+    peak counter or, where that cannot be reset, by sampling. Exceptions of the call pass through.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -180,7 +180,7 @@ def peak_extra_mib(call: Callable[[], object], device: torch.device) -> float:
 
 
 def forget_peak() -> bool:
-    """Set the peak of this process's resident memory back to what it is now; False: cannot."""
+    """Reset the peak counter of this process's resident memory; False if that is impossible."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

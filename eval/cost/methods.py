@@ -77,7 +77,7 @@ class CompareConfig:
 
 
 def check_packages(names: Sequence[str]) -> dict[str, str]:
-    """Methods, by their names on the command line, whose package is missing, and what to do.
+    """Methods whose package is missing, by name, with the command that installs it.
 
     Raises:
         ConfigError: If none of the methods can run.
@@ -150,7 +150,7 @@ class _RenRun:
     config: CompareConfig
 
     def prepared(self, *, slic: bool, merged: bool) -> Callable[[int], Callable[[], int]]:
-        """Prompts per side → the call that is measured."""
+        """Takes prompts per side, gives the call to measure."""
 
         def prompts(per_side: int) -> PointPrompts:
             if slic:
@@ -169,7 +169,7 @@ class _RenRun:
                 tokens = self.head(self.features, points[None], self.side).ren_tokens[0]
                 if realistic is None:
                     return len(tokens)
-                # random heads give tokens that group unlike any image's: merge as many others
+                # tokens of a random head do not group like those of an image: merge realistic ones
                 return len(aggregate(realistic[: len(points)], points, SIMILARITY).tokens)
 
             return call

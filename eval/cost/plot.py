@@ -18,7 +18,7 @@ def plot_costs(
     """Write a PNG: seconds on the left, extra memory on the right, one line per method.
 
     Points that ran out of memory are crosses at the upper edge; those that were skipped stand in
-    the line below the panels. The image encoder is in a line's figures where its label says so.
+    the line below the panels. A line's label says if its figures include the image encoder.
 
     Args:
         path: The file.

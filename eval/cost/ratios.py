@@ -1,4 +1,4 @@
-"""How many times REN's cost a mask generator has, at one number of prompts."""
+"""Cost of the mask generators as multiples of REN's, at the same number of prompts."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from eval.cost.sweep import CostPoint, MethodFacts
 from ren_core.errors import DataError
 from ren_core.stages import to_plain, write_json
 
-VERSION = 1  # raised when figures of older code can no longer stand beside those of this one
+VERSION = 1  # raise it when a change of the code changes the figures
 
 
 @dataclass
@@ -31,7 +31,7 @@ class CostRecord:
         methods: By name, in the order in which they came.
         points: By method and prompts per side.
         flops: By method.
-        changed: Settings in which the file that lay there differed, so that it does not count.
+        changed: Settings in which the existing file differs; if there are any, it is not used.
     """
 
     path: Path | None
@@ -51,10 +51,10 @@ class CostRecord:
             self._take_up(self.path)
 
     def known(self, method: str) -> dict[int, CostPoint]:
-        """Points of a method, by prompts per side, that need not be measured again.
+        """Points of a method that need not be measured again, by prompts per side.
 
-        One that ran out of memory counts only under the very same limit, which without a limit on
-        the command line depends on what else the machine does; one that was skipped never counts.
+        A point that ran out of memory is kept only under the same memory limit, which without
+        ``--memory-limit`` follows the free memory of the machine. A skipped point is never kept.
         """
         kept = ("measured", "out of memory") if self._same_memory else ("measured",)
         return {s: p for (name, s), p in self.points.items() if name == method and p.status in kept}

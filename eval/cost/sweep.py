@@ -138,8 +138,8 @@ def sweep(
 def measure(name: str, side: int, call: Call, limits: Limits, device: torch.device) -> CostPoint:
     """Memory and time of a call; a long one is called once, a short one ``repeats`` times more.
 
-    On the CPU the verdict "out of memory" follows from the resident memory alone, so that it does
-    not depend on what ran before: a call that passes the limit may come to its end, and is lost.
+    On the CPU a call is out of memory if the resident memory grew by more than the limit, even if
+    it returned. This does not depend on what ran before.
     """
     limit_mib = limits.memory_mib if device.type == "cpu" else None
     seconds: list[float] = []
@@ -213,9 +213,10 @@ def available_mib(share: float = 1.0) -> float | None:
 
 
 def _why_not(before: CostPoint | None, side: int, encoder: CostPoint | None, limits: Limits) -> str:
-    """Reason to skip a point, given the smaller one: the cost of prompts grows at least linearly.
+    """Why to skip a point, given the next smaller one; empty: measure it.
 
-    The expectation decides only whether to measure; it never stands in a result.
+    Time is expected to grow in proportion to the number of prompts. The estimate is used for
+    nothing else.
     """
     if before is None:
         return ""

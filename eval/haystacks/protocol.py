@@ -39,7 +39,7 @@ class HaystackConfig:
     """The protocol.
 
     Attributes:
-        threshold: Cosine above which the target counts as present; it belongs to the encoder.
+        threshold: Cosine above which the target counts as present; it depends on the encoder.
         template: Sentence made of an object's name.
         resamples: Bootstrap resamples of the questions.
         seed: Of the bootstrap.
@@ -211,7 +211,10 @@ def sentence(name: str, config: HaystackConfig) -> str:
 
 
 def answer(question: Question, similarities: Similarities, config: HaystackConfig) -> Answer:
-    """Find the needle and look for the target in it; an equally good other image wins."""
+    """Take the image nearest to the anchor's text and look for the target in it.
+
+    A tie goes against the needle.
+    """
     anchor, target = sentence(question.needle, config), sentence(question.target, config)
     images = question.negatives + question.positives  # the first of equals is taken
     to_anchor = similarities.of(images, anchor)

@@ -76,7 +76,7 @@ class QueryRow:
         precision: Hits among the first K, divided by K.
         ceiling: The highest precision possible: min(positives, K) / K.
         positives: Images that show the category, the query's own left out.
-        share: Those, over the size of the database: about what a random ranking has for AP.
+        share: ``positives`` over the size of the database: about the AP of a random ranking.
     """
 
     query: Query
@@ -135,7 +135,7 @@ def read_manifest(file: Path, split: CocoSplit, asked: Mapping[str, float]) -> M
     Args:
         file: A ``manifest.json`` of an earlier run.
         split: Where the queries come from.
-        asked: Fields of ``QueryConfig`` that the user named; they must not say otherwise.
+        asked: Fields of ``QueryConfig`` that the user gave; they must agree with the file.
 
     Raises:
         ConfigError: If the user asks for other queries than the file holds.

@@ -54,7 +54,7 @@ class Ranked:
 def database_tokens(
     split: CocoSplit, images: Sequence[CocoImage], ren: REN, *, out: Path, batch_size: int = 1
 ) -> Path:
-    """Write one file of vectors per image, those that are missing; return the stage directory.
+    """Write the missing files of vectors, one per image; return the stage directory.
 
     A file holds, for each of ``SOURCES``, unit vectors (G, D) float16 and the points (G, 2) float32
     (row, column) in pixels of the image that they stand for.
@@ -80,7 +80,10 @@ def database_tokens(
 def query_tokens(
     split: CocoSplit, queries: Sequence[Query], ren: REN, config: QueryConfig, *, out: Path
 ) -> Path:
-    """Write one file with a unit vector (D,) float32 of every source per query; see above."""
+    """Write the missing files of queries; return the stage directory.
+
+    A file holds one unit vector (D,) float32 for each of ``SOURCES``.
+    """
     identity = {"points": config.points, "seed": config.seed}
     directory = _open(out, "queries", split, ren, identity)
     todo = [q for q in queries if not _file(directory, q.annotation_id).exists()]

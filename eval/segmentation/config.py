@@ -65,7 +65,7 @@ class HeadConfig:
         flip: Probability of the mirror image.
         dropout: Of whole channels before the classifier.
         normal_init: Standard deviation of the first weights; None: Kaiming, fan-in.
-        label_stride: The loss looks at every so many pixels of a row and column.
+        label_stride: The loss takes every n-th pixel of every n-th row.
         slide: Predict in overlapping square windows of the unsquashed image, rescaled bilinearly.
     """
 
@@ -103,7 +103,7 @@ class HeadConfig:
         return self.steps or self.epochs * math.ceil(images / self.batch)
 
     def rate_factor(self, step: int, total: int) -> float:
-        """Share of the peak learning rate at a step of ``total``; short runs warm up shorter."""
+        """Share of the peak learning rate at a step; warm-up takes at most half of ``total``."""
         warmup = min(self.warmup, total // 2)
         if self.schedule == "cosine":
             return learning_rate_factor(step, warmup, total)
@@ -138,8 +138,8 @@ class SegmentationConfig:
     Attributes:
         methods: What is scored; all methods of one source share its head.
         head: How heads are trained and applied.
-        grid_size: Prompts per side of REN's grid, in training always and in scoring; SLIC makes
-            about its square.
+        grid_size: Prompts per side of REN's grid, which heads are always trained on; SLIC makes
+            about its square of superpixels.
         seeds: One training each.
     """
 

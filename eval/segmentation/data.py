@@ -47,7 +47,7 @@ class Layout:
     """What a set looks like on disk.
 
     Attributes:
-        title: Name in sentences.
+        title: Name as messages write it.
         folder: Folder that the archive makes; the data may also lie in the given root itself.
         tree: The expected tree, in one line.
         command: What fetches it.

@@ -49,7 +49,10 @@ def predict(
     heads: Mapping[int, Heads],
     encode: Encode,
 ) -> list[tuple[Prediction, int]]:
-    """Predictions of an image (H, W, 3), and their distinct tokens: by method, then by seed."""
+    """Prediction and number of distinct tokens of an image (H, W, 3), for every method and seed.
+
+    All seeds of the first method come first.
+    """
     R = ren.image_size
     if not config.head.slide:
         return _predict_square(squashed(image, R, config.head), ren, config, heads, encode)

@@ -101,11 +101,11 @@ def grid_tokens(ren: REN, source: str, features: Tensor, grid_size: int) -> Tens
 def token_maps(
     ren: REN, methods: Sequence[Method], features: Tensor, square: Tensor, grid_size: int
 ) -> list[TokenMap]:
-    """What every method makes of one image.
+    """Tokens of one image for every method.
 
     Args:
         ren: The model.
-        methods: Wanted ones; those that differ in merging only share their tokens.
+        methods: Methods that differ only in merging share one computation.
         features: (D, h, w) patch features.
         square: (3, R, R) the image that they belong to, float in 0..1; SLIC looks at it.
         grid_size: Prompts per side; SLIC makes about its square.

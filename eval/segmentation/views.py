@@ -125,7 +125,7 @@ def padded(image: Image, size_hw: tuple[int, int], spec: EncoderSpec) -> Image:
 
 
 def squashed(image: Image, size: int, config: HeadConfig) -> Image:
-    """A whole image as an encoder of that input size shall get it.
+    """A whole image as the recipe gives it to an encoder of that input size.
 
     Encoders squash bilinearly by themselves, so that only a bicubic square is made here; as in the
     release, by Pillow, which smooths where it shrinks.
