@@ -56,9 +56,10 @@ def run(args: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/train"), help="folder")
+    folder = "folder of bsds500 and coco128_seg, see data/README.md"
+    parser.add_argument("--data", type=Path, required=True, help=folder)
     parser.add_argument("--out", type=Path, default=whitening_asset(), help="file to write")
-    parser.add_argument("--every", type=int, default=3, help="take every so manyth image")
+    parser.add_argument("--every", type=int, default=3, help="take every n-th image (3)")
     parser.add_argument("--input-size", type=int, help="pixels (default: the encoder's own)")
     parser.add_argument(
         "--parts", nargs="+", default=DEFAULT_PARTS, help="network.layer:dimensions:weight"

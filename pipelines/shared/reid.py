@@ -31,12 +31,17 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", default="embedded", choices=NAMES, help="catalogue name")
     parser.add_argument("--whitening", type=Path, help="composite to use in place of --encoder")
     parser.add_argument(
-        "--head", type=Path, nargs="+", action="extend", help="region encoders (default: the own)"
+        "--head",
+        type=Path,
+        nargs="+",
+        action="extend",
+        help="region encoders (the preset's)",
     )
     parser.add_argument("--grid", type=int, help="prompts per side (default: the preset's, or 32)")
     parser.add_argument("--input-size", type=int, help="pixels (default: the encoder's own)")
     parser.add_argument("--features", type=Path, help="folder that keeps features between runs")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="data folder")
+    folder = "folder of eval/davis_dev, synvq_dev and realvq_dev, see data/README.md"
+    parser.add_argument("--data", type=Path, required=True, help=folder)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--device", default="cpu", help="torch device of the encoder")
 

@@ -38,10 +38,10 @@ def test_both_thresholds_are_measured_and_drawn(shared, tmp_path, small_encoder,
 
 
 def test_mistakes_are_sentences(small_encoder, tmp_path, capsys):
-    out = ["--out", str(tmp_path)]
-    assert run_calibration.main([*small_encoder, *out]) == 2
+    command = [*small_encoder, "--out", str(tmp_path), "--data", "nowhere"]
+    assert run_calibration.main(command) == 2
     head = write_head(tmp_path / "h.safetensors")
-    assert run_calibration.main([*small_encoder, *out, "--head", head, "--data", "nowhere"]) == 1
+    assert run_calibration.main([*command, "--head", head]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert "--head" in lines[0]
     assert "--data" in lines[1]

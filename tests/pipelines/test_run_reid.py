@@ -82,13 +82,14 @@ def test_one_run_measures_every_row_and_the_next_one_encodes_nothing(
 
 
 def test_rows_that_cannot_be_are_usage_errors(small_encoder, tmp_path, capsys):
-    assert run_reid.main([*small_encoder, "--rows", "ren"]) == 2
-    assert run_reid.main([*small_encoder, "--rows", "raw"]) == 2
+    command = [*small_encoder, "--data", str(tmp_path)]
+    assert run_reid.main([*command, "--rows", "ren"]) == 2
+    assert run_reid.main([*command, "--rows", "raw"]) == 2
     (tmp_path / "x").mkdir()
     heads = [write_head(tmp_path / name) for name in ("h.safetensors", "x/h.safetensors")]
-    assert run_reid.main([*small_encoder, "--head", *heads]) == 2
+    assert run_reid.main([*command, "--head", *heads]) == 2
     wide = write_head(tmp_path / "wide.safetensors", dim=32)
-    assert run_reid.main([*small_encoder, "--head", wide]) == 1
+    assert run_reid.main([*command, "--head", wide]) == 1
     lines = capsys.readouterr().err.splitlines()
     for line, wanted in zip(
         lines, ("--head", "does not whiten", "share a name", "32"), strict=True
@@ -145,9 +146,9 @@ def test_frames_without_the_object_lie_between_track_and_question():
 
 def test_missing_data_and_wrong_size_are_sentences(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(token_rows, "build_encoder", lambda *_, **__: _fail(DataError("no data")))
-    assert run_reid.main([]) == 1
+    assert run_reid.main(["--data", str(tmp_path)]) == 1
     monkeypatch.setattr(token_rows, "build_encoder", lambda *_, **__: _fail(ConfigError("size")))
-    assert run_reid.main([]) == 2
+    assert run_reid.main(["--data", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "no data\nsize\n"
 
 
