@@ -18,17 +18,16 @@ import torch
 from torch import nn
 
 from ren_core.training import run as run_module
+from ren_core.training.batches import BatchSource
 from ren_core.training.config import LossConfig, TrainConfig
-from ren_core.training.learned_queries import build_objective
 from ren_core.training.recipes import recipe
 from ren_core.training.run import TrainJob, run_training
 from ren_core.training.samples import PromptSampling, RegionBatch
-from ren_core.training.sources import label_folder_source
-from ren_core.training.start import build_head
 from ren_core.training.trainer import Worker, start_worker, train
 from tests.tiny import SPEC, TinyEncoder
+from tests.training_cases import new_objective, quarters_source
 
-GRID = SPEC.input_size // SPEC.patch_size
+GRID = SPEC.input_size // SPEC.patch_size  # SPEC has the grid and width of ``new_objective``
 CONFIG = TrainConfig(
     steps=4,
     warmup=1,
@@ -38,6 +37,8 @@ CONFIG = TrainConfig(
     num_layers=2,
     sampling=PromptSampling(count=12),
 )
+STEADY = replace(CONFIG, dropout=0.0, max_grad_norm=1e9)
+"""Without dropout and clipping."""
 LOSSES = {
     "both": LossConfig(),
     "contrast only": LossConfig(feature=0),
@@ -72,11 +73,16 @@ def configurations() -> dict[str, TrainConfig]:
 
 
 def train_one(
-    config: TrainConfig, out: Path, worker: Worker, *, stop_after: int | None = None
+    config: TrainConfig,
+    out: Path,
+    worker: Worker,
+    *,
+    batches: BatchSource | None = None,
+    **options: object,
 ) -> nn.Module:
-    """A new head, trained from the state in ``out``."""
-    objective = build_objective(build_head(SPEC.dim, GRID, config), config)
-    train(objective, RandomBatches(), [], config, out=out, worker=worker, stop_after=stop_after)
+    """A new head, trained from the state in ``out``; options as for ``train``."""
+    objective = new_objective(config)
+    train(objective, batches or RandomBatches(), [], config, out=out, worker=worker, **options)
     return objective
 
 
@@ -104,7 +110,7 @@ def run_job(out: Path, pictures: Path, worker: Worker) -> None:
     run_module.build_encoder = lambda name: CountingEncoder()
     job = TrainJob(
         recipe=replace(recipe("embedded"), train=replace(CONFIG, start="local"), held_out_every=6),
-        sources={"pictures": label_folder_source(pictures / "images", pictures / "labels")},
+        sources={"pictures": quarters_source(pictures)},
         out=out / f"job-{worker.rank}",
         target=out / f"job-{worker.rank}" / "head.safetensors",
         cache=out / "cache",

@@ -1,3 +1,5 @@
+"""Groups of similar tokens, against their definition and the release."""
+
 from __future__ import annotations
 
 import numpy as np

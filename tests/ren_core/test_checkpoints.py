@@ -1,3 +1,5 @@
+"""Files of heads: the official layout and our own, and what is refused."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Point prompts on grids, superpixels, masks and where users point."""
+
 from __future__ import annotations
 
 import logging
@@ -101,7 +103,6 @@ def test_the_point_of_a_ring_lies_on_the_ring():
     points = prompts.label_centres(labels)
     assert labels[tuple(points[0])] == 0
     assert labels[tuple(points[1])] == 1
-    assert points[0].tolist() != [4, 4] or labels[4, 4] == 0
 
 
 def test_slic_refuses_what_it_cannot_do(picture):

@@ -1,3 +1,5 @@
+"""The cross-attention head, against the released module."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,15 +1,18 @@
-"""Atomic files, and what killed processes leave behind."""
+"""Stage directories, atomic files, and what killed processes leave behind."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import pytest
 
-from ren_core.stages import atomic_path, open_stage, remove_leftovers, write_json
+from ren_core.errors import StaleStageError
+from ren_core.stages import atomic_path, file_fingerprint, open_stage, remove_leftovers, write_json
 
 KILLED = """
 import os, signal, sys
@@ -19,6 +22,40 @@ with atomic_path(Path(sys.argv[1])) as tmp:
     tmp.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+@dataclass(frozen=True)
+class Settings:
+    size: int = 3
+
+
+def test_a_stage_directory_belongs_to_one_configuration(tmp_path):
+    first = open_stage(tmp_path, "tokens", Settings())
+    assert open_stage(tmp_path, "tokens", Settings()) == first
+    others = [
+        open_stage(tmp_path, "tokens", Settings(4)),
+        open_stage(tmp_path, "tokens", Settings(), upstream=["a"]),
+        open_stage(tmp_path, "tokens", Settings(), version=2),
+        open_stage(tmp_path, "search", Settings()),
+    ]
+    assert len({first, *others}) == 5
+    (first / "stage.json").write_text(json.dumps({"config": "edited"}))
+    with pytest.raises(StaleStageError, match="another configuration"):
+        open_stage(tmp_path, "tokens", Settings())
+
+
+def test_a_file_appears_only_when_it_is_complete(tmp_path):
+    target = tmp_path / "deep" / "a.txt"
+    with pytest.raises(ZeroDivisionError), atomic_path(target) as tmp:  # noqa: PT012
+        tmp.write_text("half")
+        assert not target.exists()
+        1 / 0  # noqa: B018
+    assert list(target.parent.iterdir()) == []
+    write_json(target, {"a": 1})
+    assert json.loads(target.read_text()) == {"a": 1}
+    before = file_fingerprint(target)
+    target.write_text("other")
+    assert file_fingerprint(target) != before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")

@@ -245,11 +245,13 @@ def test_split_from_the_name_where_videos_do_not_say(load, name, split):
 
 
 @pytest.mark.parametrize(
-    "folder", ["v2/annotations", "v2_1/annotations", "v1/annotations", "annotations"]
-)
-@pytest.mark.parametrize(
-    ("split", "name"),
-    [("train", "vq_train.json"), ("val", "vq_val.json"), ("test", "vq_test_unannotated.json")],
+    ("folder", "split", "name"),
+    [
+        ("v2/annotations", "train", "vq_train.json"),
+        ("v2_1/annotations", "val", "vq_val.json"),
+        ("v1/annotations", "test", "vq_test_unannotated.json"),
+        ("annotations", "val", "vq_val.json"),
+    ],
 )
 def test_layouts(tmp_path, folder, split, name):
     path = tmp_path / folder / name

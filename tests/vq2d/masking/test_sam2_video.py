@@ -17,7 +17,8 @@ from hydra.core.global_hydra import GlobalHydra
 from torch import nn
 
 from ren_core.errors import ConfigError
-from vq2d.masking.sam2 import Sam2Model, Sam2Tracker
+from ren_core.sam2.model import Sam2Model
+from vq2d.masking.sam2_video import Sam2Tracker
 
 SIZE_HW = (72, 128)
 BOX = np.array([30, 16, 74, 50], np.float32)

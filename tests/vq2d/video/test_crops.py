@@ -1,3 +1,5 @@
+"""Windows of a frame: they cover it, lie in it, and points and boxes come back from them."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,10 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ren_core.errors import ConfigError, DataError
-from tests.places import SHARED
 from tests.synthetic import TICKS, frame_number, numbered_frame, write_numbered, write_video
-from vq2d.ego4d.annotations import Clip, annotation_path, load_annotations
-from vq2d.ego4d.clips import open_clip
 from vq2d.video import index, readers
 from vq2d.video.frames import VideoFrames, open_video
 from vq2d.video.index import read_timeline
@@ -26,7 +21,6 @@ from vq2d.video.readers import DecordReader
 from vq2d.video.timeline import Timeline, exact_rate, select_frames
 
 NTSC = Fraction(30000, 1001)
-CLIP = Clip("video", "clip", 300, 450, 5.0, 25, ())
 
 
 def make_timeline(pts, time_base=Fraction(1, 1000)) -> Timeline:
@@ -153,35 +147,6 @@ def test_other_output_rates(files):
     assert repeated == [n // 2 for n in range(279)]
     with pytest.raises(ConfigError, match="fps must be positive"):
         open_video(files["5"][0], 0)
-
-
-def test_clip_file_and_cut_out_of_the_video(tmp_path, files):
-    (tmp_path / "v2" / "full_scale").mkdir(parents=True)
-    (tmp_path / "v2" / "clips").mkdir()
-    write_numbered(tmp_path / "v2/full_scale/video.mp4", 430, 30)
-    cut = open_clip(tmp_path, CLIP)  # 450 announced, 430 there
-    assert [frame_number(f) for f in cut] == list(range(300, 430, 6))
-    whole = open_clip(tmp_path, replace(CLIP, clip_uid=None, num_frames=7, video_start_frame=30))
-    assert [frame_number(f) for f in whole] == list(range(30, 72, 6))
-    assert whole.fingerprint != cut.fingerprint
-
-    (tmp_path / "v2/clips/clip.mp4").write_bytes(files["30"][0].read_bytes())
-    own = open_clip(tmp_path, CLIP, use_decord=False)
-    assert [frame_number(f) for f in own] == files["30"][1]
-
-
-def test_missing_clip_says_what_to_do(tmp_path):
-    with pytest.raises(DataError, match=r"clip\.mp4 is missing, .*; .*check_data"):
-        open_clip(tmp_path, CLIP)
-
-
-def test_a_clip_without_uid_can_only_be_cut_from_its_video(tmp_path):
-    with pytest.raises(DataError) as caught:
-        open_clip(tmp_path, replace(CLIP, clip_uid=None))
-    message = str(caught.value)
-    assert "uid is null" in message
-    assert "full_scale/video.mp4 is missing" in message
-    assert "None" not in message
 
 
 def test_rotation_is_respected(folder):
@@ -324,31 +289,3 @@ def test_an_idle_reader_does_not_decode_ahead(long_file):
     before = resident()
     time.sleep(0.5)
     assert resident() - before < 20
-
-
-@pytest.mark.data
-@pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="needs ../shared/data")
-@pytest.mark.parametrize("name", ["realvq_dev", "synvq_dev"])
-def test_development_clips(name):
-    root = SHARED / "data" / name
-    annotations = load_annotations(annotation_path(root, "val"))
-    assert not annotations.problems
-    for clip in annotations.clips:
-        fast, plain = open_clip(root, clip), open_clip(root, clip, use_decord=False)
-        assert len(fast) == len(plain) == clip.num_frames
-        for i in (len(fast) - 1, len(fast) - 2, 3, 0):
-            assert np.array_equal(fast[i], plain[i])
-        assert isinstance(fast._reader, DecordReader) == (readers.decord is not None)
-        assert all(q.crop_frame < len(fast) for q in clip.queries)
-
-
-@pytest.mark.data
-@pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="needs ../shared/data")
-def test_test_split_lists_the_same_clips():
-    for name in ("realvq_dev", "synvq_dev"):
-        root = SHARED / "data" / name
-        val, test = (load_annotations(annotation_path(root, s)) for s in ("val", "test"))
-        uids = {clip.clip_uid for clip in val.clips}
-        assert {clip.clip_uid for clip in test.clips} <= uids
-        assert all(q.response is None for clip in test.clips for q in clip.queries)
-        assert json.loads(test.path.read_text())["version"] == test.version

@@ -1,15 +1,56 @@
-"""What a cache of encoded views is keyed by."""
+"""Caches of encoded views: resuming, what they hold, what they are keyed by."""
+
+from __future__ import annotations
 
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from ren_core.errors import ConfigError
 from ren_core.training.feature_cache import CacheConfig, build_cache
 from ren_core.training.sources import label_folder_source
 from ren_core.training.views import ViewConfig
 from tests.tiny import MeanColours
+from tests.training_cases import SIZE, LiftedColours, quarters_cache, quarters_source
+
+
+def test_cache_resumes_and_its_views_depend_on_their_number_only(quarters, tmp_path):
+    cache = quarters_cache(quarters, tmp_path / "a")
+    other = quarters_cache(quarters, tmp_path / "b")
+    files = sorted(cache.directory.glob("*.safetensors"))
+    assert len(files) == 6
+    times = [file.stat().st_mtime_ns for file in files[:3]]
+    for file in files[3:]:
+        file.unlink()
+    again = quarters_cache(quarters, tmp_path / "a")
+    assert [file.stat().st_mtime_ns for file in files[:3]] == times
+    for index in range(6):
+        a, b = again.read(index, 2), other.read(index, 2)
+        assert torch.equal(a.features, b.features)
+        assert np.array_equal(a.labels, b.labels)
+        assert np.array_equal(a.names, b.names)
+    assert not torch.equal(again.read(0, 0).features, again.read(0, 1).features)
+    assert quarters_cache(quarters, tmp_path / "a", seed=1).directory != cache.directory
+
+
+def test_plain_first_view_and_half_precision(quarters, tmp_path):
+    cache = quarters_cache(quarters, tmp_path, plain_first=True, views=1)
+    picture = quarters_source(quarters).read(0).image
+    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    expected = LiftedColours()(image).features[0]
+    assert torch.allclose(cache.read(0, 0).features.float(), expected, atol=0.1)
+    config = CacheConfig(source="x", encoder="tiny", views=ViewConfig(size=SIZE))
+    half = build_cache(
+        quarters_source(quarters), LiftedColours(), config, out=tmp_path, dtype=torch.bfloat16
+    )
+    assert half.directory != cache.directory
+    assert half.read(0, 0).features.dtype == torch.float16
+    with pytest.raises(ConfigError, match="views_per_image"):
+        CacheConfig(source="x", encoder="tiny", views=ViewConfig(size=SIZE), views_per_image=0)
+
 
 CONFIG = CacheConfig(source="maps", encoder="means", views=ViewConfig(size=16), views_per_image=1)
 

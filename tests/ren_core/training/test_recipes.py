@@ -1,12 +1,14 @@
 """The named training configurations hold the paper's values."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import pytest
 
 from ren_core.errors import ConfigError
 from ren_core.training.config import LossConfig
-from ren_core.training.recipes import recipe
+from ren_core.training.recipes import RECIPES, recipe
 from ren_core.training.samples import PromptSampling
 
 PAPER = {
@@ -47,3 +49,12 @@ def test_paper_recipes(encoder, suffix, steps, relation, keep_null):
 def test_recipes_reject_nonsense(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         replace(recipe("embedded"), **wrong)
+
+
+def test_recipes_name_known_encoders():
+    from ren_core.encoders.catalog import NAMES
+
+    assert {entry.encoder for entry in RECIPES.values()} <= set(NAMES)
+    assert recipe("dinov2-vitl14").train.sampling.count == 256
+    with pytest.raises(ConfigError, match="embedded"):
+        recipe("nothing")

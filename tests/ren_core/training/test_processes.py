@@ -1,5 +1,7 @@
 """Training in two processes that average their gradients, as torchrun starts them."""
 
+from __future__ import annotations
+
 import json
 import os
 import socket
@@ -7,8 +9,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import cv2
-import numpy as np
 import pytest
 import torch
 
@@ -16,6 +16,9 @@ from ren_core.checkpoints import load_region_encoder
 from ren_core.errors import StaleStageError
 from ren_core.training.trainer import Worker
 from tests.places import ROOT
+from tests.training_cases import (
+    write_quarters,
+)
 from tests.training_processes import CONFIG, LOSSES, configurations, train_one
 
 CASES = sorted(configurations())
@@ -25,15 +28,7 @@ CASES = sorted(configurations())
 def out(tmp_path_factory):
     """What two processes of ``tests.training_processes`` have left behind."""
     root = tmp_path_factory.mktemp("processes")
-    rng = np.random.default_rng(0)
-    quarters = np.kron(np.arange(1, 5).reshape(2, 2), np.ones((28, 28), int))
-    for folder in ("images", "labels"):
-        (root / folder).mkdir()
-    for index in range(6):
-        colours = rng.integers(0, 256, (5, 3)).astype(np.uint8)
-        cv2.imwrite(str(root / f"images/{index}.png"), colours[quarters])
-        cv2.imwrite(str(root / f"labels/{index}.png"), quarters.astype(np.uint8))
-
+    write_quarters(root, 28)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
