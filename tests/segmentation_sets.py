@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from eval.segmentation.config import HeadConfig
 from ren_core.drawing import palette
 
 SIZE_HW = (48, 72)
+QUICK = HeadConfig(epochs=30, batch=4, warmup=5, learning_rate=0.02, augmentation="none")
 
 
 def picture_of(classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -26,6 +28,12 @@ def draw_classes(rng: np.random.Generator, classes: tuple[int, ...] = (0, 1, 2))
         y = int(rng.integers(0, 16))
         labels[y : y + 28, i * width : i * width + width - 4] = value
     return labels
+
+
+def example_image(seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (H, W, 3) and its class map."""
+    classes = draw_classes(np.random.default_rng(seed))
+    return picture_of(classes, np.random.default_rng(seed)), classes
 
 
 def write_pair(image: Path, labels: Path, classes: np.ndarray, values: np.ndarray) -> None:

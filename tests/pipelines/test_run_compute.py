@@ -1,3 +1,5 @@
+"""The command on costs: tables, and comparisons that are stopped and taken up again."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -7,63 +9,22 @@ import sys
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from eval.cost.measure import HeadCase, aggregation_cost, head_cost, paired_times, peak_extra_mib
+from eval.cost.methods import CompareConfig
 from eval.cost.sweep import CostPoint, Method
 from pipelines import run_compute
 from tests.tiny import TinyEncoder
 
-CPU = torch.device("cpu")
-
 
 def test_the_command_prints_and_writes_its_figures(tmp_path, capsys):
     out = tmp_path / "cost.json"
-    code = run_compute.main(
-        [
-            "--dim",
-            "32",
-            "--patch-grid",
-            "5",
-            "--prompts",
-            "9",
-            "20",
-            "--repeats",
-            "2",
-            "--threads",
-            "1",
-            "--out",
-            str(out),
-        ]
-    )
-    assert code == 0
+    command = ["--dim", "32", "--patch-grid", "5", "--prompts", "9", "20", "--repeats", "2"]
+    assert run_compute.main([*command, "--threads", "1", "--out", str(out)]) == 0
     assert "ratio" in capsys.readouterr().out
     report = json.loads(out.read_text())
     assert [c["case"]["num_prompts"] for c in report["region_encoder"]] == [9, 20]
     assert all(c["seconds"] > 0 < c["bare_seconds"] for c in report["region_encoder"])
     assert [c["num_tokens"] for c in report["aggregation"]] == [9, 20]
-
-
-def test_times_are_paired():
-    slow, fast = (lambda: torch.randn(400, 400) @ torch.randn(400, 400)), (lambda: None)
-    a, b, ratio = paired_times(slow, fast, CPU, 3)
-    assert a > b
-    assert ratio > 1
-
-
-def test_peak_memory_counts_what_is_freed_again():
-    def call():
-        block = torch.ones(64, 1024, 1024, dtype=torch.uint8)
-        for _ in range(20):
-            block.add_(1)
-
-    assert 50 <= peak_extra_mib(call, CPU) <= 90
-
-
-def test_costs_of_small_cases():
-    cost = head_cost(HeadCase(dim=16, patch_grid=3, num_prompts=7, image_size=9), CPU, repeats=1)
-    assert cost.ratio == pytest.approx(cost.seconds / cost.bare_seconds)
-    assert aggregation_cost(30, 16, CPU, repeats=1).seconds > 0
 
 
 def test_the_comparison_writes_a_table_a_file_and_a_plot(tmp_path, capsys, monkeypatch):
@@ -180,25 +141,34 @@ def test_a_stopped_comparison_goes_on_where_it_was(tmp_path, capsys, made, monke
     assert json.loads(out.read_text()) == complete  # of methods not asked for, too
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        ["--repeats", "2"],
-        ["--seconds-limit", "100"],
-        ["--memory-limit", "5"],
-        ["--prompts-at-once", "0"],
-        ["--filters", "none"],
-        ["--picture-size", "8", "9"],
-        ["--encoder", "dinov2-vitl14"],
-    ],
-)
-def test_other_settings_are_measured_anew(tmp_path, capsys, made, change):
+CHANGES = [
+    ["--repeats", "2"],
+    ["--seconds-limit", "100"],
+    ["--memory-limit", "5"],
+    ["--prompts-at-once", "0"],
+    ["--filters", "none"],
+    ["--picture-size", "8", "9"],
+    ["--encoder", "dinov2-vitl14"],
+]
+
+
+def test_other_settings_are_measured_anew(tmp_path, capsys, made):
     command = ["--compare", "ren", *COMPARE[3:], "--out", str(tmp_path / "cost.json")]
     assert run_compute.main(command) == 0
     made.clear()
-    assert run_compute.main([*command, *change]) == 0
+    assert run_compute.main([*command, *CHANGES[0]]) == 0
     assert made == [("ren", 0), ("ren", 2), ("ren", 4)]
     assert "has other settings" in capsys.readouterr().out
+
+
+def test_every_option_that_changes_the_figures_is_a_setting():
+    def settings(*change):
+        args = run_compute.build_parser().parse_args([*COMPARE, *change])
+        config = CompareConfig(at_once=args.prompts_at_once, filtered=args.filters == "own")
+        return run_compute.settings_of(args, np.zeros((*args.picture_size, 3), np.uint8), config)
+
+    assert settings() == settings()
+    assert all(settings(*change) != settings() for change in CHANGES)
 
 
 def test_a_method_that_is_not_installed_does_not_stop_the_others(
