@@ -15,16 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ren_core import weights
 from ren_core.errors import ConfigError, DataError
-from ren_core.weight_files import cache_dir, remedy
+from ren_core.weight_files import remedy, stored_path
 
-CHECKPOINT_URL = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
 SIZES = {
-    "sam2.1_hiera_t": "tiny",
-    "sam2.1_hiera_s": "small",
-    "sam2.1_hiera_b+": "base_plus",
-    "sam2.1_hiera_l": "large",
+    "sam2.1_hiera_t": "sam2.1-hiera-tiny",
+    "sam2.1_hiera_s": "sam2.1-hiera-small",
+    "sam2.1_hiera_b+": "sam2.1-hiera-base-plus",
+    "sam2.1_hiera_l": "sam2.1-hiera-large",
 }
+"""Official names of the networks, and our names of their weight files."""
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 FEATURE_STRIDES = (4, 8, 16)  # px per cell of the feature maps that the mask decoder reads
 COARSEST_STRIDE = 32  # px per cell inside the encoder; image_size must be a multiple of it
@@ -133,12 +134,11 @@ def find_checkpoint(name: str, checkpoint: Path | None = None) -> Path:
     Raises:
         DataError: If there is no such file; the message holds the command that fetches it.
     """
-    size = SIZES[name]
-    file_name = f"sam2.1_hiera_{size}.pt"
-    path = checkpoint or cache_dir() / file_name
+    file = weights.find(SIZES[name])
+    path = checkpoint or stored_path(file)
     if not path.is_file():
-        curl = f"curl -fL --create-dirs -o '{path}' {CHECKPOINT_URL}/{file_name}"
-        advice = remedy(f"sam2.1-hiera-{size.replace('_', '-')}")
+        curl = f"curl -fL --create-dirs -o '{path}' {file.source}"
+        advice = remedy(file.name)
         raise DataError(f"{path} with the weights of {name} is missing; {advice}, or `{curl}`")
     return path
 

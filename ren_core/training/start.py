@@ -1,8 +1,9 @@
-"""A head that begins as local pooling: every token is the average of the patches at its prompt.
+"""Heads as training starts them: with random weights, or as local pooling.
 
-A head with random weights looks anywhere, and a short training spends most of its time on finding
-the prompt. In this architecture the answer can be written down: queries that carry the prompt's
-position code, keys that project position codes, values that are the patches.
+Local pooling makes every token the average of the patches at its prompt. A head with random weights
+looks anywhere, and a short training spends most of its time on finding the prompt. In this
+architecture the answer can be written down: queries that carry the prompt's position code, keys
+that project position codes, values that are the patches.
 """
 
 from __future__ import annotations
@@ -16,8 +17,19 @@ from ren_core.region_encoder import CrossAttention, RegionAttentionBlock, Region
 from ren_core.training.config import TrainConfig
 
 
+def build_head(dim: int, grid: int, config: TrainConfig) -> RegionEncoder:
+    """The head as training starts it."""
+    torch.manual_seed(config.seed)
+    head = RegionEncoder(dim, config.num_heads, config.num_layers, dropout=config.dropout)
+    if config.start == "local":
+        start_local(head, grid, sharpness=config.sharpness)
+    # the last block's values are the patches themselves: its projection never gets a gradient
+    head_blocks(head)[-1].cross_attn.v_proj.requires_grad_(False)
+    return head
+
+
 @torch.no_grad()
-def start_local(head: RegionEncoder, grid: int, *, sharpness: float = 2.0) -> None:
+def start_local(head: RegionEncoder, grid: int, *, sharpness: float) -> None:
     """Overwrite the weights so that tokens are local averages of the patches.
 
     Args:
@@ -80,14 +92,3 @@ def _look_at_prompt(attention: CrossAttention, directions: Tensor, sharpness: fl
     attention.q_proj.weight.copy_(-keys)  # queries come as minus the position
     attention.q_proj.bias.zero_()
     attention.q_norm.weight.fill_(sharpness)
-
-
-def build_head(dim: int, grid: int, config: TrainConfig) -> RegionEncoder:
-    """The head as training starts it."""
-    torch.manual_seed(config.seed)
-    head = RegionEncoder(dim, config.num_heads, config.num_layers, dropout=config.dropout)
-    if config.start == "local":
-        start_local(head, grid, sharpness=config.sharpness)
-    # the last block's values are the patches themselves: its projection never gets a gradient
-    head_blocks(head)[-1].cross_attn.v_proj.requires_grad_(False)
-    return head

@@ -28,7 +28,7 @@ from tests.training_cases import (
     ],
 )
 def test_train_config_rejects_nonsense(wrong):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
         replace(CONFIG, **wrong)
 
 

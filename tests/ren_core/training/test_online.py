@@ -66,8 +66,6 @@ def test_sources_give_their_shares_and_are_passed_epoch_by_epoch():
     rest = [counts[value] for value in range(50, 250) if counts[value]]
     assert len(rest) == 198
     assert set(rest) <= {7, 8}  # 1500 pairs over 198 pictures
-    numbers = {view.source for view in _train(*sources)[0]}
-    assert numbers <= {0, 1}
 
 
 def test_online_batches_equal_with_and_without_workers(quarters):

@@ -33,7 +33,7 @@ def test_local_start_pools_the_patches_around_the_prompt():
         ]
 
     assert max(likeness()) < 0.5
-    start_local(head, 16)
+    start_local(head, 16, sharpness=2.0)
     assert min(likeness()) > 0.9
     assert not head.training
 

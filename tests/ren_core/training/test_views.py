@@ -100,7 +100,7 @@ def test_no_masks_are_no_masks():
     "wrong", [{"size": 0}, {"min_crop": 0}, {"jitter": 2}, {"shear_deg": 90}, {"rotation_deg": -1}]
 )
 def test_view_config_rejects_nonsense(wrong):
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
         ViewConfig(**{"size": 32, **wrong})
 
 
