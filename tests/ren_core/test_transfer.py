@@ -18,12 +18,7 @@ from ren_core.encoders.timm_vit import TimmViT, create_vit
 from ren_core.errors import ConfigError, ShapeError
 from ren_core.images import read_image, to_tensor
 from ren_core.regions import region_masks
-from ren_core.transfer import (
-    ClassTokenPooler,
-    TransferConfig,
-    patch_regions,
-    transfer_regions,
-)
+from ren_core.transfer import ClassTokenPooler, TransferConfig, patch_regions, transfer_regions
 from tests.tiny import TinyEncoder, tiny_ren
 
 SMALL = {"depth": 3, "embed_dim": 48, "num_heads": 3}

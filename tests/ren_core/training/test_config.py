@@ -8,9 +8,7 @@ import pytest
 
 from ren_core.errors import ConfigError
 from ren_core.training.config import LossConfig
-from tests.training_cases import (
-    CONFIG,
-)
+from tests.training_cases import CONFIG
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,7 @@ import pytest
 from ren_core.training import curves
 from ren_core.training.curves import plot_curves, write_csv
 from ren_core.training.trainer import train
-from tests.training_cases import (
-    CONFIG,
-    CPU,
-    new_objective,
-)
+from tests.training_cases import CONFIG, CPU, new_objective
 from tests.training_processes import STEADY, RandomBatches, train_one
 
 

@@ -8,13 +8,7 @@ import torch
 
 from ren_core.training.learned_queries import LearnedQueryObjective
 from ren_core.training.trainer import train, validate
-from tests.training_cases import (
-    CONFIG,
-    CPU,
-    DIM,
-    Repeated,
-    new_objective,
-)
+from tests.training_cases import CONFIG, CPU, DIM, Repeated, new_objective
 
 
 def test_learned_queries_are_matched_to_regions_and_learn(batches, tmp_path):

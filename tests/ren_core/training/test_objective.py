@@ -9,9 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ren_core.training.config import LossConfig
-from ren_core.training.losses import (
-    info_nce,
-)
+from ren_core.training.losses import info_nce
 from ren_core.training.objective import combine, matching_accuracy
 from ren_core.training.samples import RegionBatch
 from tests.training_cases import new_objective

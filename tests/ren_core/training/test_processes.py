@@ -16,9 +16,7 @@ from ren_core.checkpoints import load_region_encoder
 from ren_core.errors import StaleStageError
 from ren_core.training.trainer import Worker
 from tests.places import ROOT
-from tests.training_cases import (
-    write_quarters,
-)
+from tests.training_cases import write_quarters
 from tests.training_processes import CONFIG, LOSSES, configurations, train_one
 
 CASES = sorted(configurations())

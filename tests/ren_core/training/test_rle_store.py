@@ -11,9 +11,7 @@ import pytest
 from ren_core.errors import DataError
 from ren_core.images import list_image_tree
 from ren_core.training.rle_store import decode_rle, encode_rle, extract_regions, store_source
-from tests.training_cases import (
-    write_picture,
-)
+from tests.training_cases import write_picture
 
 
 def test_store_is_sharded_and_resumes_and_keeps_empty_pictures(tmp_path):

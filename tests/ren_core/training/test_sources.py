@@ -20,10 +20,7 @@ from ren_core.training.sources import (
     yolo_source,
 )
 from tests.places import SHARED
-from tests.training_cases import (
-    write_labels,
-    write_picture,
-)
+from tests.training_cases import write_labels, write_picture
 
 
 def _halves(left=1, right=2, size_hw=(20, 30)):

@@ -9,9 +9,7 @@ import torch.nn.functional as F
 
 from ren_core.region_encoder import RegionEncoder
 from ren_core.training.start import build_head, start_local
-from tests.training_cases import (
-    CONFIG,
-)
+from tests.training_cases import CONFIG
 
 
 def test_local_start_pools_the_patches_around_the_prompt():
