@@ -52,7 +52,8 @@ def command(network, checkpoint, pictures, tmp_path, monkeypatch):
 
 
 def lines_of(store):
-    return [json.loads(line) for shard in sorted(store.glob("*.jsonl")) for line in shard.open()]
+    shards = sorted(store.glob("*.jsonl"))
+    return [json.loads(line) for shard in shards for line in shard.read_text().splitlines()]
 
 
 def the_store(tmp_path):

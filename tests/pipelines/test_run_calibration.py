@@ -5,9 +5,7 @@ import json
 import pytest
 
 from pipelines import run_calibration
-from tests.pipelines.test_run_reid import small_encoder, write_head
-
-__all__ = ["small_encoder"]  # a fixture
+from tests.pipelines.heads import write_head
 
 
 @pytest.mark.data

@@ -12,7 +12,7 @@ from ren_core import weights
 from ren_core.encoders.siglip2 import Sizes, random_siglip2
 from ren_core.errors import ShapeError
 from ren_core.weight_files import stored_path
-from tests.conftest import SHARED
+from tests.places import SHARED
 from tests.tiny import tiny_ren
 from tools import coco128
 from tools.coco_questions import make_questions, read_objects, write_questions

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines import run_retrieval
 from ren_core.model import REN
-from tests.eval.retrieval.test_retrieval import write_coco
+from tests.coco_files import write_coco
 from tests.tiny import tiny_ren
 
 
@@ -38,9 +38,7 @@ def test_figures_manifest_and_picture(command, tmp_path, capsys):
     assert result["figures"]["patches"]["ap"] > result["figures"]["patches"]["share"]
     manifest = json.loads((tmp_path / "run/manifest.json").read_text())
     assert len(manifest["queries"]) == 6
-    sheet = cv2.imread(str(tmp_path / "run/retrieval.jpg"))
-    assert sheet.shape[0] > 4 * 176
-    assert np.ptp(sheet) > 100
+    assert np.ptp(cv2.imread(str(tmp_path / "run/retrieval.jpg"))) > 100
 
 
 def test_a_manifest_and_faiss_give_the_same_figures(command, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Every flag of the training command reaches the configuration of the job."""
 
 import argparse
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -18,53 +19,33 @@ def _recipe(*flags, name="embedded"):
     return with_overrides(recipe(name), args)
 
 
-@pytest.mark.parametrize(
-    ("flags", "place", "value"),
-    [
-        (["--steps", "7", "--warmup", "2"], "train.steps", 7),
-        (["--warmup", "3"], "train.warmup", 3),
-        (["--pairs", "3"], "train.pairs", 3),
-        (["--accumulation", "2"], "train.accumulation", 2),
-        (["--learning-rate", "0.5"], "train.learning_rate", 0.5),
-        (["--weight-decay", "0.25"], "train.weight_decay", 0.25),
-        (["--max-grad-norm", "2.5"], "train.max_grad_norm", 2.5),
-        (["--dropout", "0.3"], "train.dropout", 0.3),
-        (["--sharpness", "1.5"], "train.sharpness", 1.5),
-        (["--seed", "9"], "train.seed", 9),
-        (["--validate-every", "5"], "train.validate_every", 5),
-        (["--checkpoint-every", "6"], "train.checkpoint_every", 6),
-        (["--precision", "bf16"], "train.precision", "bf16"),
-        (["--start", "random"], "train.start", "random"),
-        (["--queries", "learned"], "train.queries", "learned"),
-        (["--contrast", "2"], "train.loss.contrast", 2),
-        (["--feature", "3"], "train.loss.feature", 3),
-        (["--relation", "0.5"], "train.loss.relation", 0.5),
-        (["--attention", "4"], "train.loss.attention", 4),
-        (["--temperature", "0.2"], "train.loss.temperature", 0.2),
-        (["--scope", "image"], "train.loss.scope", "image"),
-        (["--keep-null"], "train.loss.keep_null", True),
-        (["--prompts", "33"], "train.sampling.count", 33),
-        (["--balance", "0.75"], "train.sampling.balance", 0.75),
-        (["--null-prompts"], "train.sampling.null_prompts", True),
-        (["--keep-start", "0.1"], "keep_start", 0.1),
-        (["--held-out-every", "4"], "held_out_every", 4),
-    ],
-)
-def test_a_flag_changes_its_value_and_no_other(flags, place, value):
-    def values(of):
-        found = {}
-        for path, part in (("", of), ("train.", of.train), ("train.loss.", of.train.loss),
-                           ("train.sampling.", of.train.sampling)):  # fmt: skip
-            found |= {path + name: getattr(part, name) for name in part.__slots__}
-        return {
-            k: v for k, v in found.items() if k not in ("train", "train.loss", "train.sampling")
-        }
+def test_every_flag_reaches_its_place():
+    base = recipe("embedded")
+    loss = {"contrast": 2.0, "feature": 3.0, "relation": 0.5, "attention": 4.0}
+    loss |= {"temperature": 0.2, "scope": "image"}
+    sampling = {"count": 33, "balance": 0.75}
+    train = {"steps": 7, "warmup": 3, "pairs": 3, "accumulation": 2, "seed": 9}
+    train |= {"learning_rate": 0.5, "weight_decay": 0.25, "max_grad_norm": 2.5, "dropout": 0.3}
+    train |= {"sharpness": 1.5, "validate_every": 5, "checkpoint_every": 6}
+    train |= {"precision": "bf16", "start": "random", "queries": "learned"}
+    whole = {"keep_start": 0.1, "held_out_every": 4}
+    typed = {**loss, **train, **whole, "prompts": 33, "balance": 0.75}
+    flags = [w for k, v in typed.items() for w in (f"--{k.replace('_', '-')}", str(v))]
 
-    before, after = values(_recipe()), values(_recipe(*flags))
-    assert before[place] != value
-    assert after[place] == value
-    typed = {f"train.{flag[2:]}" for flag in flags if flag.startswith("--")}
-    assert {k for k in before if before[k] != after[k]} <= {place, *typed}
+    expected = replace(
+        base,
+        train=replace(
+            base.train,
+            **train,
+            loss=replace(base.train.loss, **loss, keep_null=True),
+            sampling=replace(base.train.sampling, **sampling, null_prompts=True),
+        ),
+        **whole,
+    )
+    assert _recipe(*flags, "--keep-null", "--null-prompts") == expected
+    for part, values in ((base.train, train), (base.train.loss, loss), (base, whole)):
+        assert all(getattr(part, name) != value for name, value in values.items())
+    assert (base.train.sampling.count, base.train.sampling.balance) != (33, 0.75)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

