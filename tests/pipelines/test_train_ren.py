@@ -21,10 +21,10 @@ def _recipe(*flags, name="embedded"):
 
 def test_every_flag_reaches_its_place():
     base = recipe("embedded")
-    loss = {"contrast": 2.0, "feature": 3.0, "relation": 0.5, "attention": 4.0}
+    loss = {"contrast": 2.25, "feature": 3.5, "relation": 0.6, "attention": 4.5}
     loss |= {"temperature": 0.2, "scope": "image"}
     sampling = {"count": 33, "balance": 0.75}
-    train = {"steps": 7, "warmup": 3, "pairs": 3, "accumulation": 2, "seed": 9}
+    train = {"steps": 7, "warmup": 3, "pairs": 11, "accumulation": 2, "seed": 9}
     train |= {"learning_rate": 0.5, "weight_decay": 0.25, "max_grad_norm": 2.5, "dropout": 0.3}
     train |= {"sharpness": 1.5, "validate_every": 5, "checkpoint_every": 6}
     train |= {"precision": "bf16", "start": "random", "queries": "learned"}
