@@ -53,7 +53,7 @@ evidence-cost: weights
 evidence-vq2d: weights
 	for set in realvq_dev synvq_dev; do \
 		$(VQ2D) --data $(DATA)/$$set --true-seeds --out $(E)/$$set && \
-		$(VQ2D) --data $(DATA)/$$set --set tokens.matching.space=patch --out $(E)/$$set-patch && \
+		$(VQ2D) --data $(DATA)/$$set --set encode.space=patch --out $(E)/$$set-patch && \
 		$(VQ2D) --data $(DATA)/$$set --set "refine.crop_factors=()" --out $(E)/$$set-unrefined && \
 		$(VQ2D) --data $(DATA)/$$set --set expand.rounds=0 --out $(E)/$$set-once && \
 		$(VQ2D) --data $(DATA)/$$set --set track.first=highest --out $(E)/$$set-highest || exit 1; \

@@ -24,10 +24,9 @@ from tqdm import tqdm
 from ren_core.command import add_fields, exit_code, typed_fields
 from ren_core.errors import ConfigError, DataError
 from ren_core.images import Image
-from ren_core.stages import atomic_path, open_stage, write_json
+from ren_core.stages import atomic_path, file_fingerprint, open_stage, write_json
 from vq2d.ego4d.annotations import FILE_NAMES, Clip, annotation_path, load_annotations
 from vq2d.ego4d.clips import clip_file, open_clip
-from vq2d.video.frames import video_fingerprint
 
 STAGE_VERSION = 1
 JPEG_QUALITY = 95
@@ -125,7 +124,7 @@ def is_done(record: Mapping[str, Any], root: Path, clip: Clip) -> bool:
     path = clip_file(root, clip)
     if "frames" not in record or path is None:
         return "frames" in record
-    return bool(record["fingerprint"] == video_fingerprint(path))
+    return bool(record["fingerprint"] == file_fingerprint(path))
 
 
 def extract_clip(root: Path, clip: Clip, config: FrameConfig, folder: Path) -> dict[str, Any]:
@@ -141,7 +140,7 @@ def extract_clip(root: Path, clip: Clip, config: FrameConfig, folder: Path) -> d
         )
         with atomic_path(folder / f"{frame_idx:06d}.jpg") as tmp:
             tmp.write_bytes(data.tobytes())
-    return {"frames": len(images), "fingerprint": video_fingerprint(video.path)}
+    return {"frames": len(images), "fingerprint": file_fingerprint(video.path)}
 
 
 def shrink(image: Image, config: FrameConfig) -> Image:

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ren_core import weights
 from ren_core.aggregation import Aggregation, aggregate, attach_dropped
 from ren_core.checkpoints import load_region_encoder, read_config
-from ren_core.encoders.base import PatchEncoder, PatchFeatures, fingerprint, squash
+from ren_core.encoders.base import PatchEncoder, PatchFeatures, fingerprint, patches_at, squash
 from ren_core.encoders.catalog import build_encoder
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.images import as_float_images, to_picture
@@ -40,6 +40,9 @@ class RegionTokens:
         prompts: The prompts, at model resolution, with the pixels that each stands for.
         size_hw: Height and width of the given image.
         relaxed: True if every group was below the minimum size, so that the largest were kept.
+        prompt_tokens: (N, D) float32 REN token of every prompt, before merging, not normalised.
+        prompt_patches: (N, D) float32 unit feature of the patch that holds each prompt; None
+            unless ``encode`` was asked for them.
     """
 
     tokens: Tensor
@@ -49,19 +52,33 @@ class RegionTokens:
     prompts: PointPrompts
     size_hw: tuple[int, int]
     relaxed: bool
-    _prompt_tokens: Tensor
+    prompt_tokens: Tensor
+    prompt_patches: Tensor | None
     _groups: Aggregation | None
     _align: Callable[[Tensor], Tensor]
 
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def is_merged(self) -> bool:
+        """Whether regions are groups of prompts; else each prompt is a region of its own."""
+        return self._groups is not None
+
+    @cached_property
+    def prompt_aligned(self) -> Tensor:
+        """(N, D) float32: the prompts' tokens in the space of the encoder's features."""
+        with torch.no_grad():
+            return self._align(self.prompt_tokens).float()
+
     @cached_property
     def aligned_tokens(self) -> Tensor:
         """(G, D) float32: means of the prompts' tokens in the space of the encoder's features."""
-        with torch.no_grad():
-            aligned = self._align(self._prompt_tokens).float()
-        return aligned if self._groups is None else self._groups.pool(aligned)
+        return self.pool(self.prompt_aligned)
+
+    def pool(self, values: Tensor) -> Tensor:
+        """Mean (G, D') over each region of values (N, D') given per prompt."""
+        return values if self._groups is None else self._groups.pool(values)
 
     def labels(self, *, cover: bool = False) -> NDArray[np.int32]:
         """Which region each pixel of the model's square image belongs to, (R, R); -1 for none.
@@ -76,7 +93,7 @@ class RegionTokens:
             raise ShapeError("these prompts are single points; regions need grid or SLIC prompts")
         index = self.group_index
         if cover and self._groups is not None:
-            index = attach_dropped(self._prompt_tokens, self._groups)
+            index = attach_dropped(self.prompt_tokens, self._groups)
         return region_labels(self.prompts.labels, index.cpu().numpy())
 
 
@@ -151,17 +168,20 @@ class REN:
     def encode(
         self,
         images: Tensor | Sequence[Tensor],
-        prompts: Tensor | Sequence[Tensor] | None = None,
+        prompts: PointPrompts | Tensor | Sequence[Tensor] | None = None,
         *,
         aggregated: bool | None = None,
+        patches: bool = False,
     ) -> list[RegionTokens]:
-        """Region tokens of images.
+        """Region tokens of images: the one way from a picture to tokens.
 
         Args:
             images: (B, 3, H, W), or a sequence of (3, H, W); uint8, or float in 0..1; any size.
             prompts: (N, 2) points (row, column) in pixels of the given images, for all of them, or
-                one such tensor per image. None: grid or SLIC prompts, as configured.
+                one such tensor per image; or prompts at model resolution, for all of them. None:
+                grid or SLIC prompts, as configured.
             aggregated: Merge similar tokens; None: as configured, and not for given prompts.
+            patches: Also give the patch at every prompt (``RegionTokens.prompt_patches``).
 
         Returns:
             One ``RegionTokens`` per image.
@@ -180,9 +200,10 @@ class REN:
         merge = (prompts is None and self.config.aggregate) if aggregated is None else aggregated
         features = self._patch_features(square)
         tokens = self.prompt_tokens(features, [p.points_yx for p in points])
+        looked_up = features.features if patches else [None] * len(tokens)
         return [
-            self._collect(t, p, size, merge=merge)
-            for t, p, size in zip(tokens, points, sizes, strict=True)
+            self._collect(t, p, size, own, merge=merge)
+            for t, p, size, own in zip(tokens, points, sizes, looked_up, strict=True)
         ]
 
     def patch_features(self, images: Tensor | Sequence[Tensor]) -> PatchFeatures:
@@ -232,23 +253,38 @@ class REN:
         enabled = self.dtype != torch.float32
         return torch.autocast(self.device.type, self.dtype if enabled else None, enabled=enabled)
 
+    @cached_property
+    def _grid(self) -> PointPrompts:
+        return grid_prompts(self.image_size, self.config.grid_size, self.config.grid_convention)
+
     def _automatic_prompts(self, image: Tensor) -> PointPrompts:
         config = self.config
         if config.prompting == "grid":
-            return grid_prompts(self.image_size, config.grid_size, config.grid_convention)
+            return self._grid
         return slic_prompts(to_picture(image), config.grid_size**2, config.compactness)
 
     def _given_prompts(
-        self, prompts: Tensor | Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+        self,
+        prompts: PointPrompts | Tensor | Sequence[Tensor],
+        sizes: Sequence[tuple[int, int]],
     ) -> list[PointPrompts]:
+        if isinstance(prompts, PointPrompts):
+            return [prompts] * len(sizes)
         each = [prompts] * len(sizes) if isinstance(prompts, Tensor) else list(prompts)
         if len(each) != len(sizes):
             raise ShapeError(f"got prompts for {len(each)} images, but {len(sizes)} images")
         return [user_prompts(p, s, self.image_size) for p, s in zip(each, sizes, strict=True)]
 
     def _collect(
-        self, tokens: Tensor, prompts: PointPrompts, size_hw: tuple[int, int], *, merge: bool
+        self,
+        tokens: Tensor,
+        prompts: PointPrompts,
+        size_hw: tuple[int, int],
+        patches: Tensor | None,
+        *,
+        merge: bool,
     ) -> RegionTokens:
+        """The regions of one image; ``patches`` (D, h, w), if given, are read at the prompts."""
         points = prompts.points_yx.to(tokens.device)
         groups = None
         if merge:
@@ -265,7 +301,12 @@ class REN:
             prompts=prompts,
             size_hw=size_hw,
             relaxed=groups.relaxed if groups else False,
-            _prompt_tokens=tokens,
+            prompt_tokens=tokens,
+            prompt_patches=(
+                None
+                if patches is None
+                else patches_at(patches, prompts.points_yx, self.encoder.spec.patch_size)
+            ),
             _groups=groups,
             _align=self.head.align,
         )

@@ -167,8 +167,9 @@ def user_prompts(points_yx: Tensor, size_hw: tuple[int, int], image_size: int) -
 
 def to_image_points(points_yx: Tensor, image_size: int, size_hw: tuple[int, int]) -> Tensor:
     """Centres (N, 2) float32, in pixels of an image of ``size_hw``, of model pixels (N, 2)."""
-    scale = torch.tensor(size_hw, device=points_yx.device) / image_size
-    return (points_yx.float() + 0.5) * scale
+    scale = torch.tensor(size_hw, dtype=torch.float64) / image_size
+    centres = (points_yx.cpu().double() + 0.5) * scale  # not every device has doubles
+    return centres.float().to(points_yx.device)
 
 
 @functools.cache

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from ren_core.errors import DataError
 from ren_core.geometry import Boxes
-
-Image = NDArray[np.uint8]
-"""(H, W, 3) RGB."""
+from ren_core.images import Image
 
 
 class FrameSource(Protocol):
@@ -115,6 +113,62 @@ class VisualQuery:
         scaled: Boxes = self.crop_box_xyxy * np.array(self.frame_scale(size_hw) * 2, np.float32)
         return scaled
 
+    def response_in(self, size_hw: tuple[int, int]) -> ResponseTrack | None:
+        """The true track, if known, in pixels of a file of height and width ``size_hw``."""
+        return None if self.response is None else self.response.scaled(self.frame_scale(size_hw))
+
+    def to_original(self, track: ResponseTrack, size_hw: tuple[int, int]) -> ResponseTrack:
+        """A track in pixels of a file of ``size_hw``, in those that the annotation counts in."""
+        H, W = self.original_size_hw
+        return track.scaled((W / size_hw[1], H / size_hw[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query in the pixels of the video file.
+
+    Attributes:
+        picture: (H, W, 3) the frame that shows the object.
+        box_xyxy: (4,) the object in it, pixels of ``picture``.
+        search_end: One past the last frame searched.
+        crop_frame: Clip frame of ``picture``; None if it is not from the clip.
+    """
+
+    picture: Image
+    box_xyxy: Boxes
+    search_end: int
+    crop_frame: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScores:
+    """The best token of each searched frame.
+
+    Attributes:
+        frame_idx: (F,) int32, ascending.
+        similarity: (F,) float32 cosine to the nearest query token.
+        points_xy: (F, 2) float32, frame pixels.
+        own: Clip frames of the occurrence that the query's picture was taken from, which is no
+            answer; None if it was not searched.
+    """
+
+    frame_idx: NDArray[np.int32]
+    similarity: NDArray[np.float32]
+    points_xy: NDArray[np.float32]
+    own: range | None = None
+
+    @property
+    def is_own(self) -> NDArray[np.bool_]:
+        """(F,) true in the query's own occurrence."""
+        if self.own is None:
+            return np.zeros(len(self.frame_idx), np.bool_)
+        return (self.frame_idx >= self.own.start) & (self.frame_idx < self.own.stop)
+
+    @property
+    def answerable(self) -> NDArray[np.float32]:
+        """(F,) similarity, 0 in the query's own occurrence."""
+        return np.where(self.is_own, np.float32(0), self.similarity)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -133,3 +187,22 @@ class Candidate:
     similarity: float
     box_xyxy: Boxes | None = None
     refined_score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Localization:
+    """The answer and how it came about.
+
+    Attributes:
+        track: In frame pixels; None if nothing was found.
+        scores: Best token of each searched frame, first search.
+        candidates: All candidates of both searches, refined.
+        seed: The candidate that the track started from.
+        rounds: Searches that were made.
+    """
+
+    track: ResponseTrack | None
+    scores: FrameScores
+    candidates: tuple[Candidate, ...]
+    seed: Candidate | None
+    rounds: int

@@ -15,8 +15,8 @@ from ren_core.errors import DataError
 from vq2d.commands.shared import add_preset_options, annotations_of, chosen_config
 from vq2d.ego4d.annotations import FILE_NAMES, Annotations, Clip
 from vq2d.ego4d.clips import clip_file, clip_frames
-from vq2d.job import estimate as cost
-from vq2d.localize.build import build_matcher
+from vq2d.job import estimate
+from vq2d.localize.build import build_token_encoder
 from vq2d.localize.presets import VQ2DConfig
 from vq2d.video.index import read_timeline
 from vq2d.video.timeline import Timeline
@@ -41,10 +41,10 @@ class ClipReport:
         return self.state in ("missing", "damaged") and bool(self.clip.queries)
 
     @property
-    def searched(self) -> cost.SearchedClip:
+    def searched(self) -> estimate.SearchedClip:
         """What a run would search of the clip."""
         ends = [query.query_frame for query in self.clip.queries]
-        return cost.SearchedClip(self.num_frames, max(ends, default=0))
+        return estimate.SearchedClip(self.num_frames, max(ends, default=0))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -108,16 +108,16 @@ def clip_table(reports: Sequence[ClipReport]) -> list[str]:
     return rows
 
 
-def cost_table(
+def size_table(
     reports: Sequence[ClipReport], config: VQ2DConfig, tokens_per_crop: int | None
 ) -> list[str]:
     """What stage 1, the token cache, encodes and stores."""
     clips = [report.searched for report in reports]
     frames, crops = work(reports, config)
-    tokens = tokens_per_crop or cost.most_tokens_per_crop(config)
-    size = cost.token_bytes(config)
+    tokens = tokens_per_crop or estimate.most_tokens_per_crop(config)
+    size = estimate.token_bytes(config)
     each = "an unknown number" if size is None else f"{size:,}"
-    at_most = "at most " if config.tokens.matching.aggregate and not tokens_per_crop else ""
+    at_most = "at most " if config.aggregate and not tokens_per_crop else ""
     cache = "unknown" if size is None else f"{crops * tokens * size / 1e9:,.2f} GB"
     stride = config.tokens.frame_stride
     every = "each of them" if stride == 1 else f"one of {stride}"
@@ -125,15 +125,15 @@ def cost_table(
         f"frames searched  {sum(min(c.num_frames, c.search_end) for c in clips):>14,}  "
         "(5 per second, up to the last query of each clip)",
         f"frames encoded   {frames:>14,}  ({every}, in files of {config.tokens.chunk_frames})",
-        f"crops            {crops:>14,}  ({cost.crops_per_frame(config.tokens)} per frame)",
+        f"crops            {crops:>14,}  ({estimate.crops_per_frame(config.tokens)} per frame)",
         f"token cache      {cache:>14}  ({at_most}{tokens:,} tokens of {each} bytes per crop)",
     ]
 
 
 def work(reports: Sequence[ClipReport], config: VQ2DConfig) -> tuple[int, int]:
     """Frames and crops that stage 1 encodes."""
-    frames = sum(cost.encoded_frames(report.searched, config.tokens) for report in reports)
-    return frames, frames * cost.crops_per_frame(config.tokens)
+    frames = sum(estimate.encoded_frames(report.searched, config.tokens) for report in reports)
+    return frames, frames * estimate.crops_per_frame(config.tokens)
 
 
 def encoding_time(
@@ -143,12 +143,12 @@ def encoding_time(
     seconds, source = args.seconds_per_crop, "given"
     if seconds is None:
         try:
-            matcher = build_matcher(config, device=device, dtype=getattr(torch, args.dtype))
+            encoder = build_token_encoder(config, device=device, dtype=getattr(torch, args.dtype))
         except DataError as err:
             return f"encoding         {'unknown':>14}  ({err}; or give --seconds-per-crop)"
         sizes = [report.timeline.size_hw for report in reports if report.timeline]
         size_hw = sizes[0] if sizes else FRAME_HW
-        seconds = cost.seconds_per_crop(matcher, config.tokens, size_hw)
+        seconds = estimate.seconds_per_crop(encoder, config.tokens, size_hw)
         source = f"measured on this machine's {device}"
     hours = f"{work(reports, config)[1] * seconds / 3600:,.2f} h"
     return f"encoding         {hours:>14}  ({seconds:.3g} s per crop, {source})"
@@ -216,7 +216,7 @@ def run(args: argparse.Namespace) -> int:
     shown = reports if args.all or len(reports) <= ROWS_SHOWN else notable
     rows = [*clip_table(shown), ""] if shown else []
     rows += [*summary(annotations, reports), f"preset           {name}"]
-    print("\n".join([*rows, *cost_table(reports, config, args.tokens_per_crop)]))
+    print("\n".join([*rows, *size_table(reports, config, args.tokens_per_crop)]))
     print(encoding_time(reports, config, device, args))
 
     needed = [report for report in reports if report.is_needed]

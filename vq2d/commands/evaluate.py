@@ -13,7 +13,13 @@ from typing import Any
 
 from ren_core.errors import DataError
 from ren_core.stages import atomic_path, write_figures
-from vq2d.ego4d.documents import Document, has_truth, load_document, official_form
+from vq2d.ego4d.documents import (
+    Document,
+    has_truth,
+    load_document,
+    official_form,
+    valid_query_sets,
+)
 from vq2d.ego4d.submission import repair, validate
 from vq2d.scoring.breakdown import (
     read_traces,
@@ -76,11 +82,12 @@ def run(args: argparse.Namespace) -> int:
     }
     is_valid = print_problems(problems)
     if is_valid and not args.validate_only:
-        if has_truth(annotations):
+        queries = tuple(valid_query_sets(annotations))
+        if has_truth(queries):
             traces = {} if args.trace is None else read_traces(load_document(args.trace))
             report |= print_scores(per_query(submission, annotations), traces)
         else:
-            print_no_truth(annotations)
+            print_no_truth(queries)
     if args.json is not None:
         write_figures(args.json, report | {"seconds": time.monotonic() - started})
     return 0 if is_valid else 1

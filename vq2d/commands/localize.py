@@ -20,11 +20,10 @@ from vq2d.job.own_video import (
     localize_in,
     missed_floor,
 )
-from vq2d.localize.localizer import own_occurrence
-from vq2d.show.page import ReportEntry, write_index
+from vq2d.show.page import Card, write_index
 from vq2d.show.scene import draw_poster, draw_video
 from vq2d.show.summary import draw_summary
-from vq2d.show.view import QueryPicture, clock
+from vq2d.show.view import AnswerView, clock, view_of_own
 from vq2d.types import ResponseTrack
 from vq2d.video.frames import VideoFrames, open_video
 
@@ -71,10 +70,10 @@ def run(args: argparse.Namespace, command: str) -> int:
             frames, asked.question, localizer, cache=args.cache, on_frames=bar.update
         )
     save_localization(out / "answer.json", found)
-    excluded = own_occurrence(found.scores, asked.question)
-    if excluded is not None:
+    own = found.scores.own
+    if own is not None:
         print(
-            f"excluded: {clock(excluded[0])} to {clock(excluded[1])}, the occurrence that "
+            f"excluded: {clock(own.start)} to {clock(own.stop - 1)}, the occurrence that "
             "--at and --box point at"
         )
     if found.track is None:
@@ -85,7 +84,9 @@ def run(args: argparse.Namespace, command: str) -> int:
     doubt = "" if floor is None else doubt_about(asked, found.track, floor)
     print(answer_line(found.track, doubt))
     title = args.video.name + (", only a guess" if doubt else "")
-    page = draw(asked.view(frames, found, title), out, preset=name, command=command, doubt=doubt)
+    page = draw(
+        view_of_own(asked, frames, found, title), out, preset=name, command=command, doubt=doubt
+    )
     print(f"pictures    {page}")
     return 0
 
@@ -121,14 +122,14 @@ def answer_line(track: ResponseTrack, doubt: str) -> str:
     )
 
 
-def draw(view: QueryPicture, out: Path, *, preset: str, command: str, doubt: str) -> Path:
+def draw(view: AnswerView, out: Path, *, preset: str, command: str, doubt: str) -> Path:
     """Summary, poster and video of the answer, and the page that shows them; the page's path."""
     assert view.track is not None
     files = [out / f"answer{end}" for end in (".png", ".jpg", ".mp4")]
     draw_summary(view, files[0])
     draw_poster(view, files[1])
     draw_video(view, files[2])
-    entry = ReportEntry(
+    entry = Card(
         title=view.title,
         status="unknown",
         summary=files[0],

@@ -17,17 +17,16 @@ from vq2d.commands.shared import (
     chosen_localizer,
     run_command,
 )
-from vq2d.ego4d.documents import valid_query_sets
 from vq2d.ego4d.submission import build_submission
 from vq2d.job.oracle import write_oracle_submission
 from vq2d.job.outputs import write_failures, write_submission, write_traces
 from vq2d.job.runner import Runner
-from vq2d.job.task import RunReport
+from vq2d.job.task import RunReport, Trouble
 from vq2d.localize.build import masking_weights
 from vq2d.scoring.report import evaluate_run
 from vq2d.show.gallery import draw_all, write_page
 
-DATA_PLACES = ("data/ego4d", "data/ego4d_data", "~/ego4d_data")
+DATA_PLACES = ("data/ego4d", "data/ego4d_data")
 
 logger = logging.getLogger("run_vq2d")
 
@@ -96,15 +95,15 @@ def run(args: argparse.Namespace, command: str) -> int:
     weights = masking_weights(localizer)
     runner = Runner(annotations, root, localizer, cache=args.cache, weights=weights)
     report = runner.run(limit=args.limit, overwrite=args.overwrite)
-    submission = write_submission(annotations, report, out)
-    traces = write_traces(report, out)
+    submission = write_submission(annotations, report.answers, out)
+    traces = write_traces(report.answers, out)
     write_failures(report, out)
     is_valid, scores = evaluate_run(
-        submission, annotations, report.asked, trace=traces, figures=out / "figures.json"
+        submission, annotations, report.asked, traces=traces, figures=out / "figures.json"
     )
-    report.unscored = scores.left_out
+    report.note(Trouble.NOT_SCORED, scores.left_out)
 
-    entries = draw_all(
+    cards = draw_all(
         report,
         scores.rows,
         out,
@@ -112,25 +111,26 @@ def run(args: argparse.Namespace, command: str) -> int:
         videos=not args.no_videos,
         overwrite=args.overwrite,
     )
-    total = sum(1 for _ in valid_query_sets(annotations.document))
-    page = write_page(entries, scores.rows, out, queries=total, preset=name, command=command)
+    total = len(annotations.query_sets)
+    page = write_page(cards, scores.rows, out, queries=total, preset=name, command=command)
     if args.true_seeds:
         print("\nwith the true box at the found frame:")
         oracle = write_oracle_submission(annotations, report, localizer, root=root, out=out)
         figures = out / "figures-true-seeds.json"
-        evaluate_run(oracle, annotations, report.asked, trace=None, figures=figures)
-    failures = write_failures(report, out)
+        evaluate_run(oracle, annotations, report.asked, traces={}, figures=figures)
+    write_failures(report, out)
     print_end(report, time.perf_counter() - started)
-    print(f"submission  {submission}\npictures    {page}")
+    print(f"submission  {out / 'submission.json'}\npictures    {page}")
     if report.troubles:
-        print(f"failures    {failures}")
+        print(f"failures    {out / 'failures.json'}")
     return 0 if is_valid and not report.troubles else 1
 
 
 def print_end(report: RunReport, seconds: float) -> None:
     """One line on what was done, and one on each kind of trouble."""
+    failed = report.reasons(Trouble.NOT_ANSWERED)
     print(
-        f"\n{len(report.tasks)} queries answered, {len(report.failures)} failed; "
+        f"\n{len(report.answers)} queries answered, {len(failed)} failed; "
         f"{report.images_encoded} images encoded; {seconds:.0f} s "
         f"(tokens {report.seconds['tokens']:.0f}, queries {report.seconds['queries']:.0f})"
         f"{peak_memory()}"
@@ -153,7 +153,7 @@ def find_data(given: Path | None) -> Path:
     if given is not None:
         return given
     for place in DATA_PLACES:
-        folder = Path(place).expanduser()
+        folder = Path(place)
         if (folder / "v2" / "annotations").is_dir():
             return folder
     print("No Ego4D folder was given or found: this run uses the embedded sample (data/sample).")

@@ -17,7 +17,7 @@ import numpy as np
 
 from ren_core.errors import ConfigError, DataError
 from ren_core.geometry import Boxes
-from vq2d.ego4d.documents import official_form, valid_query_sets
+from vq2d.ego4d.documents import AnnotatedQuery, official_form, valid_query_sets
 from vq2d.types import QueryKey, ResponseTrack, VisualQuery
 from vq2d.video.timeline import CANONICAL_FPS
 
@@ -61,6 +61,7 @@ class Annotations:
         path: Where it was read.
         clips: All readable clips in file order, also those without queries or clip uid.
         problems: One sentence per damaged annotation or part of one that was left out.
+        query_sets: All valid query sets in file order as they stand there, also the damaged ones.
         damaged: The reason for each valid query set that could not become a query of ``clips``.
         document: The parsed file in the official form, for its order, its ids and its truth.
     """
@@ -70,6 +71,7 @@ class Annotations:
     path: Path
     clips: tuple[Clip, ...]
     problems: tuple[str, ...]
+    query_sets: tuple[AnnotatedQuery, ...]
     damaged: Mapping[QueryKey, str]
     document: Mapping[str, Any]
 
@@ -122,6 +124,7 @@ def load_annotations(path: Path) -> Annotations:
         DataError: If the file is missing or is no VQ annotation file.
     """
     document, problems = official_form(_read_document(path))
+    query_sets = tuple(valid_query_sets(document))
     faults = _Faults(problems)
     clips: list[Clip] = []
     for video_idx, video in enumerate(document["videos"]):
@@ -134,7 +137,7 @@ def load_annotations(path: Path) -> Annotations:
                 problems.append(f"v{video_idx}-c{clip_idx}: {err}")
                 faults.damaged |= {
                     query.key: f"the annotation of its clip is damaged: {err}"
-                    for query in valid_query_sets(document)
+                    for query in query_sets
                     if (query.key.video_idx, query.key.clip_idx) == (video_idx, clip_idx)
                 }
     version = document.get("version")
@@ -144,6 +147,7 @@ def load_annotations(path: Path) -> Annotations:
         path=path,
         clips=tuple(clips),
         problems=tuple(problems),
+        query_sets=query_sets,
         damaged=faults.damaged,
         document=document,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,9 +149,9 @@ def predicted_track(submission: Document, key: QueryKey) -> Document:
     return track
 
 
-def has_truth(annotations: Document) -> bool:
+def has_truth(queries: Iterable[AnnotatedQuery]) -> bool:
     """Whether any valid query set has a response track; the test split has none."""
-    return any(query.query_set.get("response_track") for query in valid_query_sets(annotations))
+    return any(query.query_set.get("response_track") for query in queries)
 
 
 def empty_track() -> dict[str, Any]:

@@ -10,14 +10,14 @@ import numpy as np
 
 from ren_core.geometry import box_iou
 from ren_core.stages import write_json
-from vq2d.job.task import Task
-from vq2d.localize.localizer import Localization
-from vq2d.localize.search import FrameScores
-from vq2d.types import Candidate, ResponseTrack, VisualQuery
+from vq2d.job.task import Answer
+from vq2d.scoring.breakdown import Trace
+from vq2d.types import Candidate, FrameScores, Localization, ResponseTrack
 
 
 def save_localization(path: Path, found: Localization) -> None:
-    """Write an answer atomically; float32 values survive exactly."""
+    """Write an answer atomically; float32 values survive exactly, but for the curve's."""
+    own = found.scores.own
     write_json(
         path,
         {
@@ -28,6 +28,7 @@ def save_localization(path: Path, found: Localization) -> None:
             "frame_idx": found.scores.frame_idx.tolist(),
             "similarity": found.scores.similarity.round(4).astype(float).tolist(),
             "points_xy": found.scores.points_xy.round(1).astype(float).tolist(),
+            "own_occurrence": None if own is None else [own.start, own.stop],
         },
     )
 
@@ -35,12 +36,14 @@ def save_localization(path: Path, found: Localization) -> None:
 def load_localization(path: Path) -> Localization:
     """Read what ``save_localization`` wrote."""
     raw = json.loads(path.read_text())
+    own = raw["own_occurrence"]
     return Localization(
         track=None if raw["track"] is None else _track_from_json(raw["track"]),
         scores=FrameScores(
             np.array(raw["frame_idx"], np.int32),
             np.array(raw["similarity"], np.float32),
             np.array(raw["points_xy"], np.float32).reshape(-1, 2),
+            own=None if own is None else range(*own),
         ),
         candidates=tuple(_candidate_from_json(c) for c in raw["candidates"]),
         seed=None if raw["seed"] is None else _candidate_from_json(raw["seed"]),
@@ -48,28 +51,24 @@ def load_localization(path: Path) -> Localization:
     )
 
 
-def trace(found: Localization, truth: ResponseTrack | None) -> dict[str, object] | None:
-    """Which stage had the truth in hand; None where the truth is unknown.
-
-    Args:
-        found: The answer, in frame pixels.
-        truth: The true track, in frame pixels.
-    """
+def trace_of(answer: Answer) -> Trace | None:
+    """Which stage had the truth in hand; None where the truth is unknown."""
+    found, truth = answer.found, answer.task.truth
     if truth is None:
         return None
     scores, seed = found.scores, found.seed
-    best = int(scores.frame_idx[scores.similarity.argmax()]) if len(scores.frame_idx) else -1
+    best = int(scores.frame_idx[scores.answerable.argmax()]) if len(scores.frame_idx) else -1
     overlap = None
     if seed is not None and seed.box_xyxy is not None and _in_track(seed.frame_idx, truth):
         true_box = truth.boxes_xyxy[seed.frame_idx - truth.start_frame]
         overlap = float(box_iou(seed.box_xyxy, true_box))
-    return {
-        "best_frame_in_truth": _in_track(best, truth),
-        "candidate_in_truth": any(_in_track(c.frame_idx, truth) for c in found.candidates),
-        "tracked_candidate_in_truth": seed is not None and _in_track(seed.frame_idx, truth),
-        "seed_box_iou": overlap,
-        "reason": _reason(found),
-    }
+    return Trace(
+        best_frame_in_truth=_in_track(best, truth),
+        candidate_in_truth=any(_in_track(c.frame_idx, truth) for c in found.candidates),
+        tracked_candidate_in_truth=seed is not None and _in_track(seed.frame_idx, truth),
+        seed_box_iou=overlap,
+        reason=_reason(found),
+    )
 
 
 def _reason(found: Localization) -> str:
@@ -114,17 +113,3 @@ def _candidate_from_json(raw: dict[str, Any]) -> Candidate:
         box_xyxy=None if box is None else np.array(box, np.float32),
         refined_score=raw["refined_score"],
     )
-
-
-def frame_truth(query: VisualQuery, size_hw: tuple[int, int]) -> ResponseTrack | None:
-    """The true track in pixels of a video file of that size."""
-    if query.response is None:
-        return None
-    return query.response.scaled(query.frame_scale(size_hw))
-
-
-def in_original(track: ResponseTrack, task: Task) -> ResponseTrack:
-    """A track in frame pixels, in the pixels that the annotation counts in."""
-    H, W = task.size_hw
-    original_h, original_w = task.query.original_size_hw
-    return track.scaled((original_w / W, original_h / H))

@@ -11,7 +11,7 @@ import numpy as np
 from ren_core.encoders import catalog
 from ren_core.presets import PRESETS as REN_PRESETS
 from vq2d.localize import colour
-from vq2d.localize.encode import Matcher
+from vq2d.localize.encode import TokenEncoder
 from vq2d.localize.presets import VQ2DConfig
 from vq2d.localize.tokens import TokenConfig
 from vq2d.video.crops import frame_crops
@@ -62,15 +62,15 @@ def token_bytes(config: VQ2DConfig) -> int | None:
     """Bytes of one token on disk; None for a model from a file, whose width is not known here."""
     if config.ren not in REN_PRESETS:
         return None
-    encoder = REN_PRESETS[config.ren].encoder
+    name = REN_PRESETS[config.ren].encoder
     entries = catalog.TIMM | catalog.OPENCLIP
-    dim = entries[encoder].spec.dim if encoder in entries else catalog.EMBEDDED.dim
-    matching = config.tokens.matching
-    width = dim * len(matching.space.split("+")) + (colour.DIM if matching.colour else 0)
+    dim = entries[name].spec.dim if name in entries else catalog.EMBEDDED.dim
+    encode = config.encode
+    width = dim * len(encode.space.split("+")) + (colour.DIM if encode.colour else 0)
     return 2 * width + PLACE_BYTES
 
 
-def seconds_per_crop(matcher: Matcher, config: TokenConfig, size_hw: tuple[int, int]) -> float:
+def seconds_per_crop(encoder: TokenEncoder, config: TokenConfig, size_hw: tuple[int, int]) -> float:
     """Time of encoding one crop of a frame of that size, in batches as a run makes them.
 
     Reading the frames from their file comes on top.
@@ -80,13 +80,13 @@ def seconds_per_crop(matcher: Matcher, config: TokenConfig, size_hw: tuple[int, 
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (frames, *size_hw, 3), np.uint8)
     windows = [crop.cut(picture) for picture in pictures for crop in crops]
-    matcher.grid(windows)  # the first call also allocates
-    seconds = [_timed(matcher, windows) for _ in range(TIMED_ROUNDS)]
+    encoder.regions(windows)  # the first call also allocates
+    seconds = [_timed(encoder, windows) for _ in range(TIMED_ROUNDS)]
     return min(seconds) / len(windows)
 
 
-def _timed(matcher: Matcher, windows: Sequence[np.ndarray]) -> float:
+def _timed(encoder: TokenEncoder, windows: Sequence[np.ndarray]) -> float:
     started = time.perf_counter()
-    for tokens in matcher.grid(windows):
+    for tokens in encoder.regions(windows):
         tokens.vectors.cpu()  # waits for a GPU
     return time.perf_counter() - started

@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from ren_core.stages import write_json
 from vq2d.ego4d.annotations import Annotations
+from vq2d.ego4d.documents import Document
 from vq2d.ego4d.submission import build_submission
-from vq2d.job.answers import frame_truth, in_original, load_localization, trace
-from vq2d.job.task import RunReport
+from vq2d.job.answers import trace_of
+from vq2d.job.task import Answer, RunReport
+from vq2d.scoring.breakdown import Trace
 
 
-def write_submission(annotations: Annotations, report: RunReport, out: Path) -> Path:
+def write_submission(annotations: Annotations, answers: Sequence[Answer], out: Path) -> Document:
     """``submission.json``: an empty prediction for every query without an answer."""
-    tracks = {}
-    for task in report.tasks:
-        found = load_localization(task.path)
-        if found.track is not None:
-            tracks[task.query.key] = in_original(found.track, task)
-    path = out / "submission.json"
-    write_json(path, build_submission(annotations.document, tracks))
-    return path
+    found = {answer.task.key: answer.original_track for answer in answers}
+    tracks = {key: track for key, track in found.items() if track is not None}
+    submission = build_submission(annotations.document, tracks)
+    write_json(out / "submission.json", submission)
+    return submission
 
 
-def write_traces(report: RunReport, out: Path) -> Path | None:
-    """``trace.json``: what each stage knew about the truth; None if no truth is known."""
-    traces = {}
-    for task in report.tasks:
-        truth = frame_truth(task.query, task.size_hw)
-        entry = trace(load_localization(task.path), truth)
-        if entry is not None:
-            traces[str(task.query.key)] = entry
-    path = out / "trace.json"
+def write_traces(answers: Sequence[Answer], out: Path) -> Mapping[str, Trace]:
+    """``trace.json``: what each stage knew, by query; no file if no truth is known."""
+    known = {str(answer.task.key): trace_of(answer) for answer in answers}
+    traces = {key: trace for key, trace in known.items() if trace is not None}
     if traces:
-        write_json(path, traces)
-    return path if traces else None
+        write_json(out / "trace.json", {key: asdict(trace) for key, trace in traces.items()})
+    return traces
 
 
-def write_failures(report: RunReport, out: Path) -> Path:
+def write_failures(report: RunReport, out: Path) -> None:
     """``failures.json``: by kind of trouble the reason for each query; an empty object if none."""
-    path = out / "failures.json"
     troubles = {
         kind: {str(key): reasons[key] for key in sorted(reasons, key=str)}
         for kind, reasons in report.troubles.items()
     }
-    write_json(path, troubles)
-    return path
+    write_json(out / "failures.json", troubles)

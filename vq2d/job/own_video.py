@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -13,11 +13,10 @@ import numpy as np
 from ren_core.errors import ConfigError, DataError
 from ren_core.geometry import Boxes
 from ren_core.images import Image
-from vq2d.localize.localizer import Localization, Localizer, Question
+from vq2d.localize.localizer import Localizer
 from vq2d.localize.presets import VQ2DConfig
 from vq2d.localize.tokens import clip_tokens, open_tokens
-from vq2d.show.view import QueryPicture, picture_of
-from vq2d.types import QueryKey, ResponseTrack, VisualQuery
+from vq2d.types import Localization, QueryKey, Question, ResponseTrack, VisualQuery
 from vq2d.video.frames import VideoFrames
 
 FPS = 5.0
@@ -25,16 +24,10 @@ FPS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question, and the same as a query that can be drawn."""
+    """A question about a video, and the same as a query, which has a form that can be drawn."""
 
     question: Question
     query: VisualQuery
-
-    def view(self, frames: VideoFrames, found: Localization, title: str) -> QueryPicture:
-        """What is drawn about the answer; a picture that is not from the video is shown itself."""
-        view = picture_of(self.query, frames, found, metrics={}, title=title)
-        is_own = self.question.crop_frame is not None
-        return view if is_own else replace(view, query_image=self.question.picture)
 
 
 def ask_by_moment(
@@ -83,10 +76,11 @@ def localize_in(
 ) -> Localization:
     """Tokens of the video (kept in ``cache``), then the five stages."""
     config = localizer.config
-    tokens_dir = open_tokens(cache, localizer.matcher, config.tokens)
+    encoder = localizer.models.encoder
+    tokens_dir = open_tokens(cache, encoder, config.tokens)
     chunks = clip_tokens(
         frames,
-        localizer.matcher,
+        encoder,
         config.tokens,
         directory=tokens_dir / frames.fingerprint,
         num_frames=question.search_end,

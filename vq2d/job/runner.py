@@ -1,7 +1,8 @@
 """The main job over an annotation file: clip by clip, each finished piece kept on disk.
 
-Of a clip only its tasks stay in memory, so memory and open files do not grow with the number of
-clips. Whatever goes wrong with one clip or query is recorded with its key and the others go on.
+Frames and tokens are of one clip at a time, and no file stays open; of each answer the similarity
+curve stays in memory (16 bytes per searched frame). Whatever goes wrong with one clip or query is
+recorded with its key, and the others go on.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from ren_core.errors import DataError
 from ren_core.stages import open_stage
 from vq2d.ego4d.annotations import Annotations, Clip
 from vq2d.ego4d.clips import open_clip
-from vq2d.ego4d.documents import valid_query_sets
-from vq2d.job.answers import save_localization
-from vq2d.job.task import RunReport, Task, log_failure, reason_of
+from vq2d.job.answers import load_localization, save_localization
+from vq2d.job.task import Answer, RunReport, Task, Trouble, log_failure, reason_of
 from vq2d.localize.localizer import Localizer, question_of
 from vq2d.localize.tokens import TokenChunk, clip_tokens, open_tokens
 from vq2d.types import VisualQuery
@@ -59,7 +59,7 @@ class Runner:
         self.annotations = annotations
         self.localizer = localizer
         config = localizer.config
-        self.tokens_dir = open_tokens(cache, localizer.matcher, config.tokens)
+        self.tokens_dir = open_tokens(cache, localizer.models.encoder, config.tokens)
         self.answers_dir = open_stage(
             cache,
             "answers",
@@ -75,11 +75,14 @@ class Runner:
             limit: None: all of them.
             overwrite: Answer them again (tokens are kept: they are the same).
         """
-        keys = [query.key for query in valid_query_sets(self.annotations.document)]
-        report = RunReport(asked=tuple(keys[:limit]))
+        asked = tuple(query.key for query in self.annotations.query_sets[:limit])
+        report = RunReport(asked=asked)
         damaged = self.annotations.damaged
-        report.failures = {key: damaged[key] for key in report.asked if key in damaged}
-        encoded = self.localizer.matcher.images_encoded
+        report.note(
+            Trouble.NOT_ANSWERED, {key: damaged[key] for key in report.asked if key in damaged}
+        )
+        encoder = self.localizer.models.encoder
+        encoded = encoder.images_encoded
         clips = list(self._survey(report, overwrite))
         todo = [[task for task in tasks if not task.path.exists()] for tasks in clips]
         todo = [tasks for tasks in todo if tasks]
@@ -94,13 +97,11 @@ class Runner:
         ):
             for tasks in todo:
                 self._answer_clip(tasks, report, frame_bar, query_bar)
-        report.images_encoded = self.localizer.matcher.images_encoded - encoded
-        report.tasks = [task for tasks in clips for task in tasks if task.path.exists()]
-        report.in_part = {
-            task.query.key: _short(task)
-            for task in report.tasks
-            if task.num_frames < task.query.query_frame
-        }
+        report.images_encoded = encoder.images_encoded - encoded
+        answered = [task for tasks in clips for task in tasks if task.path.exists()]
+        report.answers = [Answer(task, load_localization(task.path)) for task in answered]
+        short = [task for task in answered if task.num_frames < task.query.query_frame]
+        report.note(Trouble.CUT_SHORT, {task.key: _short(task) for task in short})
         return report
 
     def _survey(self, report: RunReport, overwrite: bool) -> Iterator[list[Task]]:
@@ -116,7 +117,7 @@ class Runner:
                 tasks = self._tasks(clip, queries)
             except Exception as err:  # noqa: BLE001 - one bad clip never ends a run
                 log_failure(f"clip {clip.clip_uid}", err)
-                report.failures.update({q.key: reason_of(err) for q in queries})
+                report.note(Trouble.NOT_ANSWERED, {q.key: reason_of(err) for q in queries})
                 continue
             if overwrite:
                 for task in tasks:
@@ -160,7 +161,7 @@ class Runner:
                 frames = self._open(tasks[0].clip)
                 chunks = clip_tokens(
                     frames,
-                    self.localizer.matcher,
+                    self.localizer.models.encoder,
                     self.localizer.config.tokens,
                     directory=self.tokens_dir / frames.fingerprint,
                     num_frames=max(task.search_end for task in tasks),
@@ -168,7 +169,7 @@ class Runner:
                 )
         except Exception as err:  # noqa: BLE001 - one bad clip never ends a run
             log_failure(f"clip {tasks[0].clip.clip_uid}", err)
-            report.failures.update({task.query.key: reason_of(err) for task in tasks})
+            report.note(Trouble.NOT_ANSWERED, {task.key: reason_of(err) for task in tasks})
             query_bar.update(len(tasks))
             return
         with _timed(report.seconds, "queries"):
@@ -183,8 +184,8 @@ class Runner:
             found = self.localizer.localize(question_of(task.query, frames), frames, chunks)
             save_localization(task.path, found)
         except Exception as err:  # noqa: BLE001 - one bad query never ends a run
-            log_failure(f"query {task.query.key}", err)
-            report.failures[task.query.key] = reason_of(err)
+            log_failure(f"query {task.key}", err)
+            report.note(Trouble.NOT_ANSWERED, {task.key: reason_of(err)})
 
 
 def _short(task: Task) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from ren_core.errors import DataError
 from vq2d.ego4d.annotations import Clip
-from vq2d.types import QueryKey, VisualQuery
+from vq2d.types import Localization, QueryKey, ResponseTrack, VisualQuery
 
 logger = logging.getLogger(__name__)
 
@@ -32,49 +34,76 @@ class Task:
     path: Path
 
     @property
+    def key(self) -> QueryKey:
+        """Place of the query in the annotation file."""
+        return self.query.key
+
+    @property
     def search_end(self) -> int:
         """One past the last frame that is searched."""
         return self.query.search_end(self.num_frames)
 
+    @property
+    def truth(self) -> ResponseTrack | None:
+        """The true track in frame pixels, if known."""
+        return self.query.response_in(self.size_hw)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A task and what was found, read once from disk."""
+
+    task: Task
+    found: Localization
+
+    @property
+    def original_track(self) -> ResponseTrack | None:
+        """The track in the pixels that the annotation counts in; None if nothing was found."""
+        track = self.found.track
+        return None if track is None else self.task.query.to_original(track, self.task.size_hw)
+
+
+class Trouble(str, Enum):
+    """What can go wrong with one query, as ``failures.json`` names it."""
+
+    NOT_ANSWERED = "not answered"
+    CUT_SHORT = "answered in part"
+    NOT_SCORED = "left out of the figures"
+    NOT_DRAWN = "not drawn"
+    NO_TRUE_SEED = "not tracked from the true box"
+
 
 @dataclass(slots=True)
 class RunReport:
-    """What a run did, and per query what went wrong.
+    """What a run did, and what went wrong with which query.
 
     Attributes:
         asked: The queries of this run, in file order.
-        tasks: Those that have an answer on disk.
-        failures: Reason per query without an answer; its prediction is empty.
-        in_part: Reason per query whose clip ends before its window does; it is answered from
-            the frames that are there.
-        unscored: Reason per answered or empty query that the figures leave out.
-        undrawn: Reason per query whose pictures are not all there.
-        unseeded: Reason per query that could not be tracked from its true box.
+        answers: Of those that have an answer on disk, in file order.
         images_encoded: Encoder passes of this run.
         seconds: Per stage.
     """
 
     asked: tuple[QueryKey, ...] = ()
-    tasks: list[Task] = field(default_factory=list)
-    failures: dict[QueryKey, str] = field(default_factory=dict)
-    in_part: dict[QueryKey, str] = field(default_factory=dict)
-    unscored: dict[QueryKey, str] = field(default_factory=dict)
-    undrawn: dict[QueryKey, str] = field(default_factory=dict)
-    unseeded: dict[QueryKey, str] = field(default_factory=dict)
+    answers: list[Answer] = field(default_factory=list)
     images_encoded: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: {"tokens": 0.0, "queries": 0.0})
+    _troubles: dict[Trouble, dict[QueryKey, str]] = field(
+        default_factory=lambda: {trouble: {} for trouble in Trouble}
+    )
+
+    def note(self, trouble: Trouble, reasons: Mapping[QueryKey, str]) -> None:
+        """Record one sentence for each query that something went wrong with."""
+        self._troubles[trouble].update(reasons)
+
+    def reasons(self, trouble: Trouble) -> Mapping[QueryKey, str]:
+        """The sentence for each query with this trouble."""
+        return self._troubles[trouble]
 
     @property
-    def troubles(self) -> dict[str, dict[QueryKey, str]]:
-        """All that went wrong, by kind, kinds without an entry left out; empty if all went well."""
-        kinds = {
-            "not answered": self.failures,
-            "answered in part": self.in_part,
-            "left out of the figures": self.unscored,
-            "not drawn": self.undrawn,
-            "not tracked from the true box": self.unseeded,
-        }
-        return {kind: reasons for kind, reasons in kinds.items() if reasons}
+    def troubles(self) -> dict[str, Mapping[QueryKey, str]]:
+        """All that went wrong, by its name in ``failures.json``; empty if all went well."""
+        return {trouble.value: reasons for trouble, reasons in self._troubles.items() if reasons}
 
 
 def reason_of(err: Exception) -> str:

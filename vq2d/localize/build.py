@@ -9,34 +9,39 @@ import torch
 
 from ren_core import weights
 from ren_core.model import REN
-from ren_core.sam2.model import find_checkpoint
+from ren_core.sam2.model import Sam2Model, find_checkpoint
 from ren_core.stages import file_fingerprint
-from vq2d.localize.encode import Matcher
+from vq2d.localize.encode import TokenEncoder
 from vq2d.localize.localizer import Localizer
+from vq2d.localize.models import Models
 from vq2d.localize.presets import VQ2DConfig
 from vq2d.masking.region import RegionSegmenter, pooled_appearance
 from vq2d.masking.region_tracker import RegionTracker
 from vq2d.masking.saliency import Saliency
-from vq2d.masking.sam2 import Sam2Model, Sam2Segmenter, Sam2Tracker
+from vq2d.masking.sam2 import Sam2Segmenter
+from vq2d.masking.sam2_video import Sam2Tracker
 
 
-def build_matcher(
+def build_token_encoder(
     config: VQ2DConfig, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-) -> Matcher:
-    """What stage 1 needs: the region model, loaded, and the matching space.
+) -> TokenEncoder:
+    """What stage 1 needs: the region model, loaded, and the space of its vectors.
 
     Raises:
         DataError: If weights are missing, with the command that fetches them.
     """
+    own = {"merge_similarity": config.merge_similarity, "min_group": config.min_group}
     ren = REN.from_pretrained(
         config.ren,
         device=device,
         dtype=dtype,
+        prompting="grid",
         grid_size=config.grid_size,
         input_size=config.input_size,
-        prompting="grid",
+        aggregate=config.aggregate,
+        **{name: value for name, value in own.items() if value is not None},
     )
-    return Matcher(ren, config.tokens.matching)
+    return TokenEncoder(ren, config.encode)
 
 
 def build_localizer(
@@ -57,15 +62,16 @@ def build_localizer(
     Raises:
         DataError: If weights are missing, with the command that fetches them.
     """
-    matcher = build_matcher(config, device=device, dtype=dtype)
-    ren = matcher.ren
+    encoder = build_token_encoder(config, device=device, dtype=dtype)
+    ren = encoder.ren
     if config.masking == "region":
         regions = RegionSegmenter(ren, Saliency(), config.region)
-        return Localizer(matcher, regions, RegionTracker(regions, config.region_tracker), config)
+        models = Models(encoder, regions, RegionTracker(regions, config.region_tracker))
+        return Localizer(models, config)
 
     model = Sam2Model.from_checkpoint(config.sam2, sam2_checkpoint, device=device, dtype=dtype)
     segmenter = Sam2Segmenter(model, partial(pooled_appearance, ren))
-    return Localizer(matcher, segmenter, Sam2Tracker(model), config)
+    return Localizer(Models(encoder, segmenter, Sam2Tracker(model)), config)
 
 
 def masking_weights(localizer: Localizer, sam2_checkpoint: Path | None = None) -> list[str]:
@@ -75,8 +81,8 @@ def masking_weights(localizer: Localizer, sam2_checkpoint: Path | None = None) -
         localizer: What ``build_localizer`` gave.
         sam2_checkpoint: The same as there.
     """
-    if isinstance(localizer.segmenter, RegionSegmenter):
+    if isinstance(localizer.models.segmenter, RegionSegmenter):
         return [file_fingerprint(weights.path("u2netp"))]
-    if isinstance(localizer.segmenter, Sam2Segmenter):
+    if isinstance(localizer.models.segmenter, Sam2Segmenter):
         return [file_fingerprint(find_checkpoint(localizer.config.sam2, sam2_checkpoint))]
     return []

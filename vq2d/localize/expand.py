@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ren_core.geometry import clip_boxes
 from ren_core.images import Image
-from vq2d.localize.encode import Matcher
-from vq2d.localize.query import QueryConfig, object_tokens
-from vq2d.masking.base import PromptableSegmenter
-from vq2d.types import FrameSource, ResponseTrack
+from vq2d.localize.hunt import Hunt
+from vq2d.localize.models import Models
+from vq2d.localize.query import QueryConfig, object_vectors
+from vq2d.types import ResponseTrack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,9 +24,13 @@ class ExpandConfig:
     Attributes:
         rounds: Searches after the first: 0 or 1.
         similarity: Least similarity of a new vector to an original one.
-        min_side: Least side of the tracked box, frame pixels.
-        sharpness: Least variance of the frame's Laplacian (grey levels squared).
-        max_frames: Most tracked frames used, evenly spaced.
+        min_side: Least side of the tracked box, pixels of the frame as it is judged.
+        sharpness: Least variance of the Laplacian (grey levels squared) of the frame as it is
+            judged.
+        judged_at: Largest shorter and longer side, in pixels, of the frames that are judged; larger
+            frames are shrunk first. None: as they are.
+        max_frames: Most tracked frames used, evenly spaced; None: all.
+        floor: Least refined score of a candidate for the second track.
         accept_ratio: The second track is taken if its score exceeds this share of the first's.
         join_gap: A second track that begins on the same spot at most this many frames after the
             first one is the same occurrence, and joined to it; None: always a new one.
@@ -36,39 +40,47 @@ class ExpandConfig:
     similarity: float = 0.5
     min_side: float = 10.0
     sharpness: float = 100.0
-    max_frames: int = 16
+    judged_at: tuple[int, int] | None = (288, 512)
+    max_frames: int | None = None
+    floor: float = 0.7
     accept_ratio: float = 0.7
     join_gap: int | None = None
 
 
-def sharpness(image: Image) -> float:
-    """Variance of the Laplacian of the grey image: low where the frame is blurred."""
-    return float(cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.CV_64F).var())
+def sharpness(image: Image, scale: float = 1.0) -> float:
+    """Variance of the Laplacian of the grey image, first scaled: low where it is blurred."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if scale < 1:
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
-def more_query_tokens(
-    track: ResponseTrack,
-    frames: FrameSource,
-    query_tokens: Tensor,
-    *,
-    matcher: Matcher,
-    segmenter: PromptableSegmenter,
-    query: QueryConfig,
-    config: ExpandConfig,
+def judged_scale(size_hw: tuple[int, int], judged_at: tuple[int, int] | None) -> float:
+    """Factor, at most 1, from a frame to the size at which it is judged.
+
+    >>> judged_scale((1080, 1920), (288, 512)), judged_scale((100, 200), (288, 512))
+    (0.26666666666666666, 1.0)
+    """
+    if judged_at is None:
+        return 1.0
+    return min(1.0, judged_at[0] / min(size_hw), judged_at[1] / max(size_hw))
+
+
+def more_query_vectors(
+    track: ResponseTrack, hunt: Hunt, models: Models, query: QueryConfig, config: ExpandConfig
 ) -> Tensor:
     """Vectors (K, D) of the track's sharp, large and similar enough frames; K may be 0."""
-    boxes = clip_boxes(track.boxes_xyxy, frames.size_hw)
-    large = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).min(axis=1) > config.min_side)
-    if len(large) > config.max_frames:
+    boxes = clip_boxes(track.boxes_xyxy, hunt.frames.size_hw)
+    scale = judged_scale(hunt.frames.size_hw, config.judged_at)
+    large = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).min(axis=1) * scale > config.min_side)
+    if config.max_frames is not None and len(large) > config.max_frames:
         large = large[np.linspace(0, len(large) - 1, config.max_frames).round().astype(int)]
-    found = [query_tokens[:0]]
+    known = hunt.target.vectors
+    found = [known[:0]]
     for i in large:
-        frame = frames[track.start_frame + int(i)]
-        if sharpness(frame) < config.sharpness:
+        frame = hunt.frames[track.start_frame + int(i)]
+        if sharpness(frame, scale) < config.sharpness:
             continue
-        vectors = object_tokens(
-            frame, boxes[i], matcher, segmenter, query, with_appearance=False
-        ).vectors
-        similar = (vectors @ query_tokens.T).amax(dim=1) > config.similarity
-        found.append(vectors[similar])
+        vectors = object_vectors(frame, boxes[i], models, query)
+        found.append(vectors[(vectors @ known.T).amax(dim=1) > config.similarity])
     return torch.cat(found)

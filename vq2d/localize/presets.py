@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from ren_core.errors import ConfigError
-from vq2d.localize.encode import MatchingConfig
+from vq2d.localize.encode import EncodeConfig
 from vq2d.localize.expand import ExpandConfig
 from vq2d.localize.query import QueryConfig
 from vq2d.localize.refine import RefineConfig
@@ -30,6 +30,9 @@ class VQ2DConfig:
         ren: Preset or file of the region model.
         grid_size: Prompts per side of a crop.
         input_size: Side in pixels of the square that the encoder sees; None: its own.
+        aggregate: Merge similar tokens of a crop into one.
+        merge_similarity: Cosine from which two tokens are linked; None: the region model's own.
+        min_group: Groups of fewer prompts are dropped; None: the region model's own.
         masking: ``"sam2"``, or ``"region"``: REN's own regions and a saliency network.
         sam2: Which SAM 2.1 model.
     """
@@ -37,8 +40,12 @@ class VQ2DConfig:
     ren: str = "dinov2-vitl14"
     grid_size: int = 32
     input_size: int | None = None
+    aggregate: bool = False
+    merge_similarity: float | None = None
+    min_group: int | None = None
     masking: str = "sam2"
     sam2: str = "sam2.1_hiera_l"
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
     tokens: TokenConfig = field(default_factory=TokenConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -56,18 +63,17 @@ class VQ2DConfig:
 _FEW_ZOOMS = (1.0, 1.75, 2.75)
 
 PRESETS: dict[str, VQ2DConfig] = {
-    "paper": VQ2DConfig(
-        tokens=TokenConfig(matching=MatchingConfig(aggregate=True, merge_similarity=0.975)),
-    ),
+    "paper": VQ2DConfig(aggregate=True),
     "release": VQ2DConfig(track=TrackConfig(first="highest")),
     "embedded": VQ2DConfig(
         ren="embedded",
         grid_size=12,
         input_size=168,
         masking="region",
-        tokens=TokenConfig(matching=MatchingConfig(colour=0.25), frame_stride=2),
+        encode=EncodeConfig(colour=0.25),
+        tokens=TokenConfig(frame_stride=2),
         query=QueryConfig(crop_factors=_FEW_ZOOMS),
-        search=SearchConfig(query_ratio=0.6, top_k=5, floor=0.3, keep_ratio=0.85),
+        search=SearchConfig(own_similarity=0.6, top_k=5, floor=0.3, keep_ratio=0.85),
         refine=RefineConfig(
             crop_factors=(1.5, 2.5),
             stay_near=1.5,
@@ -77,7 +83,13 @@ PRESETS: dict[str, VQ2DConfig] = {
             colour=0.25,
         ),
         expand=ExpandConfig(
-            similarity=0.4, sharpness=30.0, max_frames=2, accept_ratio=0.93, join_gap=3
+            similarity=0.4,
+            sharpness=30.0,
+            judged_at=None,
+            max_frames=2,
+            floor=0.0,
+            accept_ratio=0.93,
+            join_gap=3,
         ),
         region_tracker=RegionTrackerConfig(stride=2),
     ),

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ren_core.errors import DataError
-from ren_core.geometry import Boxes, clip_boxes, depth_inside
+from ren_core.geometry import Boxes, Mask, clip_boxes, depth_inside
 from ren_core.images import Image
 from vq2d.localize.colour import colour_histogram
-from vq2d.localize.encode import Matcher
-from vq2d.masking.base import PromptableSegmenter
-from vq2d.video.crops import zoom_crop
+from vq2d.localize.models import Models
+from vq2d.video.crops import Crop, zoom_crop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,46 +29,52 @@ class QueryConfig:
 
 @dataclass(frozen=True, slots=True)
 class ObjectTokens:
-    """Vectors of one object in one frame.
+    """What one object in one frame looks like.
 
     Attributes:
-        vectors: (K, D) unit vectors, one per zoom.
-        appearance: (1, D') unit vector in the segmenter's own space; (0, D) if not asked for.
-        point_xy: (2,) the point deepest inside the object, frame pixels.
-        colours: (DIM,) histogram of the object's colours; (0,) if not asked for.
+        vectors: (K, D) unit vectors, one per zoom, in the space of the clip's tokens.
+        appearance: (1, D') unit vector in the segmenter's own space.
+        colours: (DIM,) histogram of the object's colours.
     """
 
     vectors: Tensor
     appearance: Tensor
-    point_xy: NDArray[np.float32]
     colours: NDArray[np.float32]
 
 
 def object_tokens(
-    image: Image,
-    box_xyxy: Boxes,
-    matcher: Matcher,
-    segmenter: PromptableSegmenter,
-    config: QueryConfig,
-    *,
-    with_appearance: bool = True,
+    image: Image, box_xyxy: Boxes, models: Models, config: QueryConfig
 ) -> ObjectTokens:
-    """Vectors of the thing in a box of a frame.
-
-    The thing is segmented once, in the largest zoom; its deepest point is prompted in every zoom.
-    Where no mask is found the box's centre is prompted.
+    """What the thing in a box of a frame looks like, to the encoder and to the segmenter.
 
     Args:
         image: (H, W, 3) the frame.
         box_xyxy: (4,) frame pixels; may leave the frame.
-        matcher: Gives the vectors.
-        segmenter: Finds the thing's pixels.
+        models: Encoder and segmenter are used.
         config: Zooms.
-        with_appearance: Also describe the thing in the segmenter's space and by its colours.
 
     Raises:
         DataError: If the box does not touch the frame.
     """
+    window, mask = _segmented(image, box_xyxy, models, config)
+    picture = window.cut(image)
+    return ObjectTokens(
+        vectors=_zoomed_vectors(image, box_xyxy, _deepest_point(window, mask), models, config),
+        appearance=models.segmenter.describe(picture, mask)[None],
+        colours=colour_histogram(picture, mask),
+    )
+
+
+def object_vectors(image: Image, box_xyxy: Boxes, models: Models, config: QueryConfig) -> Tensor:
+    """The ``vectors`` of ``object_tokens`` alone."""
+    point = _deepest_point(*_segmented(image, box_xyxy, models, config))
+    return _zoomed_vectors(image, box_xyxy, point, models, config)
+
+
+def _segmented(
+    image: Image, box_xyxy: Boxes, models: Models, config: QueryConfig
+) -> tuple[Crop, Mask]:
+    """The largest zoom, and the thing's mask in it; the box itself where none is found."""
     size_hw = (image.shape[0], image.shape[1])
     box = clip_boxes(box_xyxy, size_hw)
     if (box[2:] - box[:2]).min() <= 0:
@@ -77,24 +82,35 @@ def object_tokens(
             f"the box {np.round(box_xyxy, 1).tolist()} shows nothing of the frame of "
             f"{size_hw[1]}x{size_hw[0]} pixels; give a box (x1, y1, x2, y2) inside it"
         )
-    closest = zoom_crop(box, size_hw, max(config.crop_factors))
-    picture = closest.cut(image)
-    segment = segmenter.from_box(picture, closest.box_to_crop(box))
-    if segment is None:
-        mask = np.zeros(picture.shape[:2], bool)
-        x1, y1, x2, y2 = closest.box_to_crop(box).astype(int)
-        mask[y1 : y2 + 1, x1 : x2 + 1] = True
-    else:
-        mask = segment.mask
+    window = zoom_crop(box, size_hw, max(config.crop_factors))
+    picture = window.cut(image)
+    segment = models.segmenter.from_box(picture, window.box_to_crop(box))
+    if segment is not None:
+        return window, segment.mask
+    mask = np.zeros(picture.shape[:2], bool)
+    x1, y1, x2, y2 = window.box_to_crop(box).astype(int)
+    mask[y1 : y2 + 1, x1 : x2 + 1] = True
+    return window, mask
+
+
+def _deepest_point(window: Crop, mask: Mask) -> NDArray[np.float32]:
+    """The point (x, y) of the frame that lies furthest inside a mask of a window."""
     depth = depth_inside(mask)
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    point = closest.points_to_frame(np.array([x + 0.5, y + 0.5]))
+    return window.points_to_frame(np.array([x + 0.5, y + 0.5]))
 
+
+def _zoomed_vectors(
+    image: Image,
+    box_xyxy: Boxes,
+    point_xy: NDArray[np.float32],
+    models: Models,
+    config: QueryConfig,
+) -> Tensor:
+    """The vector (K, D) of one point of the frame in every zoom around a box."""
+    size_hw = (image.shape[0], image.shape[1])
+    box = clip_boxes(box_xyxy, size_hw)
     crops = dict.fromkeys(zoom_crop(box, size_hw, factor) for factor in config.crop_factors)
-    vectors = matcher.at_points(
-        [crop.cut(image) for crop in crops], [crop.points_to_crop(point)[None] for crop in crops]
+    return models.encoder.at_points(
+        [crop.cut(image) for crop in crops], [crop.points_to_crop(point_xy)[None] for crop in crops]
     )
-    if not with_appearance:
-        return ObjectTokens(vectors, vectors[:0], point, np.zeros(0, np.float32))
-    appearance = segmenter.describe(picture, mask)[None]
-    return ObjectTokens(vectors, appearance, point, colour_histogram(picture, mask))

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ren_core.errors import ConfigError
 from ren_core.geometry import Boxes, Mask, expand_box
 from ren_core.images import Image
 from vq2d.localize.colour import colour_histogram
-from vq2d.localize.encode import Matcher
+from vq2d.localize.encode import TokenEncoder
+from vq2d.localize.hunt import Hunt
+from vq2d.localize.models import Models
 from vq2d.localize.query import ObjectTokens
-from vq2d.masking.base import PromptableSegmenter
 from vq2d.types import Candidate
 from vq2d.video.crops import Crop, zoom_crop
 
@@ -28,8 +30,7 @@ class RefineConfig:
             stays the score.
         stay_near: Tokens further from the first box than this multiple of it do not count;
             0: all of a crop's tokens count.
-        redraw: Draw the box again at the best token of the zooms.
-        final_zoom: Largest zoom of the window in which the last box is drawn.
+        redraw: Draw the box again at the best token, in the zoom that holds it.
         floor: Least refined score; lowered to the best one if none reaches it.
         keep_ratio: Least refined score, as a share of the best one.
         colour: Weight in the refined score of the colours that the masks of the candidate and of
@@ -39,7 +40,6 @@ class RefineConfig:
     crop_factors: tuple[float, ...] = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75)
     stay_near: float = 0.0
     redraw: bool = True
-    final_zoom: float = 2.0
     floor: float = 0.7
     keep_ratio: float = 0.0
     colour: float = 0.0
@@ -50,46 +50,34 @@ class RefineConfig:
 
 
 def refine(
-    candidate: Candidate,
-    frame: Image,
-    query_tokens: Tensor,
-    query: ObjectTokens,
-    *,
-    matcher: Matcher,
-    segmenter: PromptableSegmenter,
-    config: RefineConfig,
+    candidate: Candidate, hunt: Hunt, query_vectors: Tensor, models: Models, config: RefineConfig
 ) -> Candidate | None:
     """Give a candidate its box and refined score; None if there is nothing to segment.
 
     Args:
         candidate: From the search.
-        frame: Its frame.
-        query_tokens: (Q, D) unit vectors.
-        query: What the thing looks like, in the segmenter's space and in colours.
-        matcher: Gives the vectors of the zooms.
-        segmenter: Draws the boxes.
+        hunt: Gives the frame, and what the thing looks like.
+        query_vectors: (Q, D) unit vectors of this search.
+        models: Encoder and segmenter are used.
         config: Zooms.
     """
+    frame, target = hunt.frames[candidate.frame_idx], hunt.target
     size_hw = (frame.shape[0], frame.shape[1])
-    first = segmenter.from_point(frame, candidate.point_xy, appearance=query.appearance)
+    first = models.segmenter.from_point(frame, candidate.point_xy, appearance=target.appearance)
     if first is None:
         return None
     if not config.crop_factors:
-        score = _with_colours(candidate.similarity, frame, first.mask, query, config.colour)
+        score = _with_colours(candidate.similarity, frame, first.mask, target, config.colour)
         return replace(candidate, box_xyxy=first.box_xyxy, refined_score=score)
     crops = dict.fromkeys(zoom_crop(first.box_xyxy, size_hw, f) for f in config.crop_factors)
-    score, point = _best_token(
-        frame, list(crops), query_tokens, matcher, _near(first.box_xyxy, config.stay_near)
-    )
-    score = _with_colours(score, frame, first.mask, query, config.colour)
+    limits = expand_box(first.box_xyxy, config.stay_near) if config.stay_near > 0 else None
+    score, point, window = _best_token(frame, list(crops), query_vectors, models.encoder, limits)
+    score = _with_colours(score, frame, first.mask, target, config.colour)
     if not config.redraw:
         return replace(candidate, box_xyxy=first.box_xyxy, refined_score=score)
-    sides = (first.box_xyxy[2:] - first.box_xyxy[:2]) * 1.5
-    zoom = float(np.clip((np.array(size_hw[::-1]) / sides).min(), 1, config.final_zoom))
-    window = zoom_crop(np.concatenate([point, point]).astype(np.float32), size_hw, zoom)
     inside = window.points_to_crop(point)
-    final = segmenter.from_point(
-        window.cut(frame), (float(inside[0]), float(inside[1])), appearance=query.appearance
+    final = models.segmenter.from_point(
+        window.cut(frame), (float(inside[0]), float(inside[1])), appearance=target.appearance
     )
     box = first.box_xyxy if final is None else window.box_to_frame(final.box_xyxy)
     return replace(
@@ -112,31 +100,27 @@ def keep_good(candidates: Sequence[Candidate], config: RefineConfig) -> list[Can
 
 
 def _with_colours(
-    similarity: float, frame: Image, mask: Mask, query: ObjectTokens, weight: float
+    similarity: float, frame: Image, mask: Mask, target: ObjectTokens, weight: float
 ) -> float:
     """Weighted mean of a similarity and of the colours that a mask shares with the query."""
     if not weight:
         return similarity
-    shared = np.minimum(colour_histogram(frame, mask), query.colours).sum()
+    shared = np.minimum(colour_histogram(frame, mask), target.colours).sum()
     return (similarity + weight * float(shared)) / (1 + weight)
-
-
-def _near(box: Boxes, multiple: float) -> Boxes | None:
-    return expand_box(box, multiple) if multiple > 0 else None
 
 
 def _best_token(
     frame: Image,
     crops: list[Crop],
-    query_tokens: Tensor,
-    matcher: Matcher,
+    query_vectors: Tensor,
+    encoder: TokenEncoder,
     limits: Boxes | None,
-) -> tuple[float, np.ndarray]:
-    """Highest similarity among the tokens of some crops, and where it is, in frame pixels."""
-    found = matcher.grid([crop.cut(frame) for crop in crops])
-    best, best_point = -2.0, np.zeros(2, np.float32)
+) -> tuple[float, NDArray[np.float32], Crop]:
+    """Highest similarity among the tokens of some crops, where it is in the frame, and its crop."""
+    found = encoder.regions([crop.cut(frame) for crop in crops])
+    best, best_point, best_crop = -2.0, np.zeros(2, np.float32), crops[0]
     for crop, tokens in zip(crops, found, strict=True):
-        similarity = (tokens.vectors @ query_tokens.T).amax(dim=1).cpu().numpy()
+        similarity = (tokens.vectors @ query_vectors.T).amax(dim=1).cpu().numpy()
         points = crop.points_to_frame(tokens.points_xy)
         if limits is not None:
             inside = ((points >= limits[:2]) & (points <= limits[2:])).all(axis=1)
@@ -144,5 +128,5 @@ def _best_token(
                 similarity = np.where(inside, similarity, -2.0)
         i = int(similarity.argmax())
         if similarity[i] > best:
-            best, best_point = float(similarity[i]), points[i]
-    return best, best_point
+            best, best_point, best_crop = float(similarity[i]), points[i], crop
+    return best, best_point, best_crop

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vq2d.localize.tokens import TokenChunk
-from vq2d.types import Candidate
+from vq2d.types import Candidate, FrameScores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,32 +20,17 @@ class SearchConfig:
 
     Attributes:
         nms_ratio: Neighbours of a peak above this share of it belong to the peak.
-        query_ratio: The query's own occurrence extends over frames above this similarity.
+        own_similarity: The query's own occurrence goes on over frames above this similarity.
         top_k: Most candidates kept.
         floor: Least similarity of a candidate; lowered to the best one if none reaches it.
         keep_ratio: Least similarity, as a share of the first search's best one.
     """
 
     nms_ratio: float = 0.8
-    query_ratio: float = 0.8
+    own_similarity: float = 0.8
     top_k: int = 25
     floor: float = 0.7
     keep_ratio: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class FrameScores:
-    """The best token of each searched frame.
-
-    Attributes:
-        frame_idx: (F,) int32, ascending.
-        similarity: (F,) float32 cosine to the nearest query token; 0 where suppressed.
-        points_xy: (F, 2) float32, frame pixels.
-    """
-
-    frame_idx: NDArray[np.int32]
-    similarity: NDArray[np.float32]
-    points_xy: NDArray[np.float32]
 
 
 def score_frames(
@@ -83,42 +68,26 @@ def score_frames(
     )
 
 
-def suppress_occurrence(
-    scores: FrameScores, frame: int, threshold: float, *, window: tuple[int, int]
+def with_own_occurrence(
+    scores: FrameScores, frame: int, similarity: float, *, window: tuple[int, int]
 ) -> FrameScores:
-    """Zero the occurrence that a frame belongs to: itself, and both ways while above a threshold.
+    """The scores, and which frames are the occurrence that the query's picture was taken from.
 
-    The picture of the query was taken there, so it is no answer. Nothing changes if the frame was
-    not searched.
+    That is the frame itself, and its neighbours both ways while they are similar enough. Nothing
+    changes if the frame was not searched.
 
     Args:
         scores: Best token of each sampled frame; with a stride the frame itself may be none.
         frame: Clip frame of the query's picture.
-        threshold: Least similarity of the frames that belong to it.
+        similarity: Least similarity of the frames that belong to it.
         window: First clip frame searched and one past the last.
     """
     if len(scores.frame_idx) == 0 or not window[0] <= frame < window[1]:
         return scores
     at = int(np.abs(scores.frame_idx - frame).argmin())
-    low, high = _extent(scores.similarity, at, threshold)
-    similarity = scores.similarity.copy()
-    similarity[low:high] = 0
-    return FrameScores(scores.frame_idx, similarity, scores.points_xy)
-
-
-def suppressed_frames(scores: FrameScores, frame: int | None) -> tuple[int, int] | None:
-    """First and last searched clip frame of what ``suppress_occurrence`` zeroed around a frame.
-
-    None if the frame, its neighbours included, was not searched or nothing is zero there.
-    """
-    frames, similarity = scores.frame_idx, scores.similarity
-    if frame is None or not len(frames):
-        return None
-    at = int(np.abs(frames - frame).argmin())
-    if similarity[at] != 0:
-        return None
-    low, high = _extent((similarity == 0).astype(np.float32), at, 0.5)
-    return int(frames[low]), int(frames[high - 1])
+    low, high = _extent(scores.similarity, at, similarity)
+    own = range(int(scores.frame_idx[low]), int(scores.frame_idx[high - 1]) + 1)
+    return replace(scores, own=own)
 
 
 def find_candidates(
@@ -132,7 +101,8 @@ def find_candidates(
         best: Similarity of the best peak of an earlier search; peaks far below it are no
             candidates, even if that leaves none.
     """
-    left = scores.similarity.copy()
+    answerable = scores.answerable
+    left = answerable.copy()
     peaks: list[int] = []
     while len(left) and left.max() > 0 and len(peaks) < config.top_k:
         at = int(left.argmax())
@@ -141,16 +111,16 @@ def find_candidates(
         left[low:high] = 0
     if not peaks:
         return []
-    own_best = float(scores.similarity[peaks].max())
-    floor = max(min(config.floor, own_best), config.keep_ratio * max(own_best, best or 0.0))
+    highest = float(answerable[peaks].max())
+    floor = max(min(config.floor, highest), config.keep_ratio * max(highest, best or 0.0))
     return [
         Candidate(
             frame_idx=int(scores.frame_idx[i]),
             point_xy=(float(scores.points_xy[i, 0]), float(scores.points_xy[i, 1])),
-            similarity=float(scores.similarity[i]),
+            similarity=float(answerable[i]),
         )
         for i in sorted(peaks)
-        if scores.similarity[i] >= floor
+        if answerable[i] >= floor
     ]
 
 

@@ -8,7 +8,7 @@ its queries ask for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from ren_core.errors import ConfigError
 from ren_core.stages import atomic_path, open_stage
-from vq2d.localize.encode import Matcher, MatchingConfig
+from vq2d.localize.encode import TokenEncoder
 from vq2d.types import FrameSource
 from vq2d.video.crops import frame_crops
 
@@ -29,17 +29,15 @@ STAGE_VERSION = 2  # 1 had patch tokens in the wrong memory order
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenConfig:
-    """What decides the content of the token cache, beside the model.
+    """What decides the content of the token cache, beside the encoder.
 
     Attributes:
-        matching: Which vectors are kept.
         crop_factors: Tilings of the frame: 1 is the whole frame, 2 is 2 x 2 windows.
         frame_stride: Every how many annotation frames one is searched.
         chunk_frames: Annotation frames per file.
         batch_crops: Crops encoded at once (a multiple of the crops of a frame is best).
     """
 
-    matching: MatchingConfig = field(default_factory=MatchingConfig)
     crop_factors: tuple[int, ...] = (1, 2)
     frame_stride: int = 1
     chunk_frames: int = 64
@@ -88,12 +86,13 @@ class TokenChunk:
             return file.get_tensor(name)
 
 
-def open_tokens(cache: Path, matcher: Matcher, config: TokenConfig) -> Path:
+def open_tokens(cache: Path, encoder: TokenEncoder, config: TokenConfig) -> Path:
     """The stage directory of these tokens, named after model and configuration."""
-    ren = matcher.ren
+    ren = encoder.ren
     identity = {
         "tokens": config,
-        "grid": (ren.config.grid_size, ren.config.grid_convention),
+        "encode": encoder.config,
+        "ren": replace(ren.config, head=""),  # the fingerprint knows the head, wherever it lies
         "dtype": str(ren.dtype),
     }
     return open_stage(cache, "tokens", identity, upstream=[ren.fingerprint], version=STAGE_VERSION)
@@ -101,7 +100,7 @@ def open_tokens(cache: Path, matcher: Matcher, config: TokenConfig) -> Path:
 
 def clip_tokens(
     frames: FrameSource,
-    matcher: Matcher,
+    encoder: TokenEncoder,
     config: TokenConfig,
     *,
     directory: Path,
@@ -112,7 +111,7 @@ def clip_tokens(
 
     Args:
         frames: The clip.
-        matcher: Model and matching space.
+        encoder: Makes the tokens.
         config: Crops and stride.
         directory: Folder of this clip's chunks.
         num_frames: How far the clip is searched.
@@ -128,7 +127,7 @@ def clip_tokens(
         path = directory / f"{first:06d}.safetensors"
         if not path.exists():
             tensors = _encode_frames(
-                frames, range(first, last + 1, config.frame_stride), matcher, config
+                frames, range(first, last + 1, config.frame_stride), encoder, config
             )
             with atomic_path(path) as tmp:
                 save_file(tensors, tmp)
@@ -138,7 +137,7 @@ def clip_tokens(
 
 
 def _encode_frames(
-    frames: FrameSource, indices: Sequence[int], matcher: Matcher, config: TokenConfig
+    frames: FrameSource, indices: Sequence[int], encoder: TokenEncoder, config: TokenConfig
 ) -> dict[str, NDArray]:  # type: ignore[type-arg]
     """Tokens of all crops of some frames, batch by batch."""
     crops = frame_crops(frames.size_hw, config.crop_factors)
@@ -146,7 +145,7 @@ def _encode_frames(
     for batch in _batches(indices, max(1, config.batch_crops // len(crops))):
         windows = [(i, crop) for i in batch for crop in crops]
         pictures = {i: frames[i] for i in batch}
-        found = matcher.grid([crop.cut(pictures[i]) for i, crop in windows])
+        found = encoder.regions([crop.cut(pictures[i]) for i, crop in windows])
         for (i, crop), tokens in zip(windows, found, strict=True):
             vectors.append(tokens.vectors.to("cpu", torch.float16).numpy())
             points.append(crop.points_to_frame(tokens.points_xy))

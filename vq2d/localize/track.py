@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,7 +39,9 @@ def choose(candidates: Sequence[Candidate], order: str) -> Candidate | None:
         return None
     if order == "last":
         return max(candidates, key=lambda c: c.frame_idx)
-    return max(candidates, key=lambda c: (c.refined_score or -2.0, c.frame_idx))
+    return max(
+        candidates, key=lambda c: (-2 if c.refined_score is None else c.refined_score, c.frame_idx)
+    )
 
 
 def track_candidate(
@@ -73,6 +75,19 @@ def track_candidate(
     boxes = np.stack([steps[i].box_xyxy for i in order])
     score = candidate.similarity if candidate.refined_score is None else candidate.refined_score
     return ResponseTrack(order[0], clip_boxes(boxes, frames.size_hw), score)
+
+
+def cut_at(track: ResponseTrack, frame: int, kept: int) -> ResponseTrack:
+    """The part of a track that lies on the side of frame ``kept`` of another frame, exclusive.
+
+    The track itself if it does not hold that frame, or if both are one.
+    """
+    if track.start_frame <= frame < kept:
+        boxes = track.boxes_xyxy[frame + 1 - track.start_frame :]
+        return replace(track, start_frame=frame + 1, boxes_xyxy=boxes)
+    if kept < frame < track.end_frame:
+        return replace(track, boxes_xyxy=track.boxes_xyxy[: frame - track.start_frame])
+    return track
 
 
 def continues(first: ResponseTrack, second: ResponseTrack, max_gap: int) -> bool:

@@ -162,7 +162,7 @@ class RegionSegmenter:
         y = int(np.clip(point_xy[1] / picture.shape[0] * h, 0, h - 1))
         x = int(np.clip(point_xy[0] / picture.shape[1] * w, 0, w - 1))
         similarity = torch.zeros(h * w)
-        for vectors in (F.normalize(tokens, dim=1), F.normalize(patches, dim=1)):
+        for vectors in (F.normalize(tokens, dim=1), patches):
             similarity += (vectors @ vectors[y * w + x]).cpu() / 2
         similar = (similarity.view(h, w) >= self.config.similarity).numpy()
         similar[y, x] = True

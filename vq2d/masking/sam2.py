@@ -21,9 +21,6 @@ from ren_core.geometry import (
 from ren_core.images import Image
 from ren_core.sam2.model import Sam2Model
 from vq2d.masking.base import Segment
-from vq2d.masking.sam2_video import Sam2Tracker
-
-__all__ = ["Describe", "Sam2Model", "Sam2Segmenter", "Sam2Tracker"]
 
 Describe = Callable[[Image, Mask], Tensor]
 """Gives the unit vector (D,) of the masked part of an image."""

@@ -21,7 +21,7 @@ NO_TRACE = "no trace"
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class Binning:
     """A property of queries and the bins it is cut into.
 
     Attributes:
@@ -54,15 +54,15 @@ class Group:
     figures: dict[str, float]
 
 
-SPLITS = (
-    Split("track length", lambda r: r.gt_frames, (6, 16), ("1-5 frames", "6-15", "16 and more")),
-    Split(
+BINNINGS = (
+    Binning("track length", lambda r: r.gt_frames, (6, 16), ("1-5 frames", "6-15", "16 and more")),
+    Binning(
         "object size",
         lambda r: 100 * r.size_fraction,
         (10, 20),
         ("under 10 % of frame", "10-20 %", "20 % and more"),
     ),
-    Split(
+    Binning(
         "before the query",
         lambda r: r.frames_before_query / ANNOTATION_FPS,
         (5, 20),
@@ -71,15 +71,15 @@ SPLITS = (
 )
 
 
-def breakdown(rows: Sequence[QueryResult], splits: Sequence[Split] = SPLITS) -> list[Group]:
-    """The six figures of every bin of every split; each bin is ranked on its own."""
+def breakdown(rows: Sequence[QueryResult], binnings: Sequence[Binning] = BINNINGS) -> list[Group]:
+    """The six figures of every bin of every property; each bin is ranked on its own."""
     groups = []
-    for split in splits:
-        labels = [split.label(row) for row in rows]
+    for binning in binnings:
+        labels = [binning.label(row) for row in rows]
         unknown = ("unknown",) if "unknown" in labels else ()
-        for label in (*split.labels, *unknown):
+        for label in (*binning.labels, *unknown):
             members = [row for row, its in zip(rows, labels, strict=True) if its == label]
-            groups.append(Group(split.name, label, len(members), compute(members)))
+            groups.append(Group(binning.name, label, len(members), compute(members)))
     return groups
 
 

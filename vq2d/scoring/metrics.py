@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,7 +131,7 @@ def per_query(
     submission, truth = load_document(predictions), load_document(annotations)
     _check_form(submission, truth)
     queries = list(valid_query_sets(truth))
-    if queries and not has_truth(truth):
+    if queries and not has_truth(queries):
         raise DataError(
             "the annotation file has no response tracks, as on the test split; "
             "score against an annotated split, or only validate"
@@ -142,21 +142,13 @@ def per_query(
     return [row for row in rows if row is not None]
 
 
-def usable_rows(
-    submission: Document, annotations: Document, keys: Collection[QueryKey]
-) -> PartialScores:
+def usable_rows(submission: Document, queries: Sequence[AnnotatedQuery]) -> PartialScores:
     """Rows of some queries as in ``per_query``, but a query with damaged truth is only left out.
 
     Args:
-        submission: Every query is in it, asked or not.
-        annotations: The annotation file in the official form.
-        keys: The queries to score.
-
-    Raises:
-        DataError: If the submission itself is not valid.
+        submission: One that ``validate`` found in order.
+        queries: Those to score.
     """
-    _check_form(submission, annotations)
-    queries = [query for query in valid_query_sets(annotations) if query.key in keys]
     tracks = [predicted_track(submission, query.key) for query in queries]
     scores = _numeric_scores([track["score"] for track in tracks])
     rows: list[QueryResult] = []

@@ -10,7 +10,7 @@ from typing import Any
 
 from ren_core.stages import write_figures
 from vq2d.ego4d.annotations import Annotations
-from vq2d.ego4d.documents import Document, has_truth, load_document, valid_query_sets
+from vq2d.ego4d.documents import AnnotatedQuery, Document, has_truth
 from vq2d.ego4d.submission import validate
 from vq2d.ego4d.validation import Problem
 from vq2d.scoring.breakdown import (
@@ -20,7 +20,6 @@ from vq2d.scoring.breakdown import (
     breakdown,
     count_losses,
     lost_at,
-    read_traces,
 )
 from vq2d.scoring.metrics import METRICS, PartialScores, QueryResult, compute, usable_rows
 from vq2d.types import QueryKey
@@ -31,55 +30,53 @@ SHOWN_PROBLEMS = 20
 
 
 def evaluate_run(
-    predictions: Path,
+    submission: Document,
     annotations: Annotations,
     asked: Collection[QueryKey],
     *,
-    trace: Path | None,
+    traces: Mapping[str, Trace],
     figures: Path,
 ) -> tuple[bool, PartialScores]:
     """Validate the submission of a run and score the queries asked, as far as their truth goes.
 
     Args:
-        predictions: The submission; all queries of the annotation file are in it.
+        submission: The submission; all queries of the annotation file are in it.
         annotations: The annotation file.
         asked: The queries of the run.
-        trace: What each stage knew.
+        traces: What each stage knew, by query.
         figures: Where figures, groups and rows are written; the same for the same submission.
 
     Returns:
         Whether the submission is valid, and the scores; none where no truth is known.
     """
-    submission, document = load_document(predictions), annotations.document
-    problems = validate(submission, document)
+    problems = validate(submission, annotations.document)
     report: dict[str, Any] = {
-        "predictions": predictions,
         "annotations": annotations.path,
         "problems": problems,
     }
     is_valid = print_problems(problems)
     scores = PartialScores([], {})
-    if is_valid and has_truth(document):
-        scores = usable_rows(submission, document, asked)
-        rows, total = scores.rows, sum(1 for _ in valid_query_sets(document))
+    if is_valid and has_truth(annotations.query_sets):
+        queries = [query for query in annotations.query_sets if query.key in asked]
+        scores = usable_rows(submission, queries)
+        rows, total = scores.rows, len(annotations.query_sets)
         if len(rows) < total:
             print(f"The figures are over {len(rows)} of {total} queries; {len(asked)} were asked.")
         for key, reason in scores.left_out.items():
             print(f"  left out of the figures: {key}: {reason}")
         scored = {str(row.key) for row in rows}
-        traces = {} if trace is None else read_traces(load_document(trace))
         report |= {"queries_scored": len(rows), "queries_in_file": total}
         report["left_out"] = {str(key): reason for key, reason in scores.left_out.items()}
         report |= print_scores(rows, {key: t for key, t in traces.items() if key in scored})
     elif is_valid:
-        print_no_truth(document)
+        print_no_truth(annotations.query_sets)
     write_figures(figures, report)
     return is_valid, scores
 
 
-def print_no_truth(annotations: Document) -> None:
+def print_no_truth(queries: Sequence[AnnotatedQuery]) -> None:
     """Say why there are no figures."""
-    if any(valid_query_sets(annotations)):
+    if queries:
         print("The annotation file has no response tracks, so the form was checked and no more.")
     else:
         print("The annotation file has no valid query, so there is nothing to score.")

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from vq2d.show.paint import CANDIDATE, PREDICTED, QUERY, TRUTH, hex_colour
-from vq2d.show.view import QueryPicture, similarity_range
+from vq2d.show.view import AnswerView, similarity_range
 from vq2d.types import Candidate
 
 INK, FAINT_INK, CURVE_INK = "#1d2127", "#6a7280", "#4b5563"
 
 
-def draw_similarity(axes: Any, view: QueryPicture) -> None:  # noqa: ANN401 - matplotlib axes
+def draw_similarity(axes: Any, view: AnswerView) -> None:  # noqa: ANN401 - matplotlib axes
     """Similarity and candidates over clip frames, the tracks' frames shaded."""
     frames = np.arange(len(view.similarity))
     curve = view.similarity.astype(np.float64)
@@ -48,7 +48,7 @@ def draw_similarity(axes: Any, view: QueryPicture) -> None:  # noqa: ANN401 - ma
     )
 
 
-def draw_lanes(axes: Any, view: QueryPicture) -> None:  # noqa: ANN401 - matplotlib axes
+def draw_lanes(axes: Any, view: AnswerView) -> None:  # noqa: ANN401 - matplotlib axes
     """Two rows of bars: the frames of the answer and of the truth."""
     rows = (
         (1, view.track, PREDICTED, "no answer"),
@@ -105,7 +105,7 @@ def _plot_candidates(axes: Any, candidates: Sequence[Candidate]) -> None:  # noq
     axes.plot(x, y, "o", label="candidate", **style)
 
 
-def _mark_frames(axes: Any, view: QueryPicture) -> None:  # noqa: ANN401
+def _mark_frames(axes: Any, view: AnswerView) -> None:  # noqa: ANN401
     """Where the query is asked, where its crop is, and what is not searched."""
     colour = hex_colour(QUERY)
     crop, query = view.query.crop_frame, view.query.query_frame
@@ -133,7 +133,7 @@ def _mark_frames(axes: Any, view: QueryPicture) -> None:  # noqa: ANN401
         )
 
 
-def frame_limits(view: QueryPicture) -> tuple[float, float]:
+def frame_limits(view: AnswerView) -> tuple[float, float]:
     """From the first frame to shortly after the last that matters, half a frame around."""
     ends = [t.end_frame for t in (view.track, view.truth) if t is not None]
     end = max([view.window_end, view.crop_frame_end, *ends])

@@ -12,7 +12,7 @@ from ren_core.stages import digest, write_json
 from vq2d.job.task import Task
 from vq2d.show.scene import draw_poster, draw_video
 from vq2d.show.summary import draw_summary
-from vq2d.show.view import QueryPicture
+from vq2d.show.view import AnswerView
 from vq2d.types import VisualQuery
 
 DRAWING_VERSION = 1
@@ -37,7 +37,7 @@ class PictureSet:
         """The file with an ending, if it is there and up to date."""
         return self._path(ending) if ending in self._drawn() else None
 
-    def draw(self, endings: tuple[str, ...], view: Callable[[], QueryPicture]) -> None:
+    def draw(self, endings: tuple[str, ...], view: Callable[[], AnswerView]) -> None:
         """Draw the files that are not there.
 
         Args:
@@ -99,7 +99,7 @@ def _plain(query: VisualQuery) -> list[object]:
     ]
 
 
-def _draw(view: QueryPicture, path: Path, ending: str) -> None:
+def _draw(view: AnswerView, path: Path, ending: str) -> None:
     if ending == SUMMARY:
         draw_summary(view, path)
     elif ending == POSTER:

@@ -1,4 +1,4 @@
-"""What a run leaves behind: submission, trace, pictures, page."""
+"""All answers of a run on one page, each drawn once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from tqdm import tqdm
 
 from ren_core.stages import remove_leftovers
 from vq2d.ego4d.clips import open_clip
-from vq2d.job.answers import load_localization
-from vq2d.job.task import RunReport, Task, log_failure, reason_of
+from vq2d.job.task import Answer, RunReport, Trouble, log_failure, reason_of
 from vq2d.scoring.metrics import QueryResult, compute
 from vq2d.show.files import POSTER, SUMMARY, VIDEO, PictureSet, identity_of
-from vq2d.show.page import ReportEntry, Status, write_index
-from vq2d.show.view import QueryPicture, picture_of
+from vq2d.show.page import Card, Status, write_index
+from vq2d.show.view import AnswerView, view_of
 from vq2d.types import QueryKey
 
 
@@ -28,11 +27,11 @@ def draw_all(
     root: Path,
     videos: bool = True,
     overwrite: bool = False,
-) -> list[ReportEntry]:
+) -> list[Card]:
     """Draw every answered query, unless that is done; what cannot be drawn is in the report.
 
     Args:
-        report: What was answered; ``undrawn`` is filled.
+        report: What was answered; what is not drawn is noted in it.
         rows: The scores of those queries whose truth is known.
         out: Folder of the run; pictures go to ``media`` in it.
         root: Folder of the data.
@@ -44,9 +43,9 @@ def draw_all(
     """
     scored = {row.key: row for row in rows}
     remove_leftovers(out)
-    entries = []
-    for task in tqdm(report.tasks, desc="pictures", unit="query", disable=None):
-        key = task.query.key
+    cards = []
+    for answer in tqdm(report.answers, desc="pictures", unit="query", disable=None):
+        task, key = answer.task, answer.task.key
         row = scored.get(key)
         title = task.query.object_title or str(key)
         metrics = {} if row is None else {"stIoU": row.st_iou, "tIoU": row.t_iou}
@@ -57,20 +56,21 @@ def draw_all(
             pictures.forget()
         endings = (SUMMARY, POSTER, VIDEO) if videos else (SUMMARY,)
         try:
-            pictures.draw(endings, lambda: _view(task, root, metrics, title))  # noqa: B023
+            pictures.draw(endings, lambda: _view(answer, root, metrics, title))  # noqa: B023
         except Exception as err:  # noqa: BLE001 - one bad picture never ends a run
             log_failure(f"pictures of {key}", err)
-            report.undrawn[key] = reason_of(err)
-        entries.append(_entry(task, row, pictures, videos=videos, reason=_reason(report, key)))
-    entries += [
-        ReportEntry(title=str(key), status="missed", summary=None, reason=reason)
-        for key, reason in report.failures.items()
+            report.note(Trouble.NOT_DRAWN, {key: reason_of(err)})
+        reason = _reason(report, key)
+        cards.append(_card(answer, row, pictures, videos=videos, reason=reason))
+    cards += [
+        Card(title=str(key), status="missed", summary=None, reason=reason)
+        for key, reason in report.reasons(Trouble.NOT_ANSWERED).items()
     ]
-    return entries
+    return cards
 
 
 def write_page(
-    entries: Sequence[ReportEntry],
+    cards: Sequence[Card],
     rows: Sequence[QueryResult],
     out: Path,
     *,
@@ -81,7 +81,7 @@ def write_page(
     """``index.html``: the figures and every query of the run.
 
     Args:
-        entries: What ``draw_all`` gave.
+        cards: What ``draw_all`` gave.
         rows: The queries that the figures are made of.
         out: Folder of the run.
         queries: Valid queries of the annotation file.
@@ -90,7 +90,7 @@ def write_page(
     """
     page = out / "index.html"
     write_index(
-        entries,
+        cards,
         page,
         title="Visual queries: where was it last seen?",
         figures=_figures(rows, queries),
@@ -100,26 +100,26 @@ def write_page(
     return page
 
 
-def _view(task: Task, root: Path, metrics: Mapping[str, float], title: str) -> QueryPicture:
-    """What is drawn about a task, with its clip open."""
-    frames, found = open_clip(root, task.clip), load_localization(task.path)
-    return picture_of(task.query, frames, found, metrics=metrics, title=title)
+def _view(answer: Answer, root: Path, metrics: Mapping[str, float], title: str) -> AnswerView:
+    """What is drawn about an answer, with its clip open."""
+    frames = open_clip(root, answer.task.clip)
+    return view_of(answer.task.query, frames, answer.found, metrics=metrics, title=title)
 
 
-def _entry(
-    task: Task, row: QueryResult | None, pictures: PictureSet, *, videos: bool, reason: str
-) -> ReportEntry:
-    found = load_localization(task.path)
+def _card(
+    answer: Answer, row: QueryResult | None, pictures: PictureSet, *, videos: bool, reason: str
+) -> Card:
+    task, track = answer.task, answer.found.track
     status: Status = "unknown"
     if row is not None:
         status = "found" if row.success else "missed"
-    return ReportEntry(
-        title=task.query.object_title or str(task.query.key),
+    return Card(
+        title=task.query.object_title or str(task.key),
         status=status,
         summary=pictures.path(SUMMARY),
         video=pictures.path(VIDEO) if videos else None,
         poster=pictures.path(POSTER) if videos else None,
-        score=None if found.track is None else found.track.score,
+        score=None if track is None else track.score,
         st_iou=None if row is None else row.st_iou,
         reason=reason,
     )
@@ -127,12 +127,9 @@ def _entry(
 
 def _reason(report: RunReport, key: QueryKey) -> str:
     """What is wrong with an answered query, in one line; empty if nothing is."""
-    parts = {
-        "answered in part": report.in_part.get(key),
-        "left out of the figures": report.unscored.get(key),
-        "could not be drawn": report.undrawn.get(key),
-    }
-    return "; ".join(f"{what}: {why}" for what, why in parts.items() if why is not None)
+    kinds = (Trouble.CUT_SHORT, Trouble.NOT_SCORED, Trouble.NOT_DRAWN)
+    known = {kind.value: report.reasons(kind).get(key) for kind in kinds}
+    return "; ".join(f"{kind}: {why}" for kind, why in known.items() if why is not None)
 
 
 def _figures(rows: Sequence[QueryResult], queries: int) -> dict[str, str]:

@@ -26,7 +26,7 @@ ORDERS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportEntry:
+class Card:
     """One query on the page.
 
     Attributes:
@@ -51,7 +51,7 @@ class ReportEntry:
 
 
 def write_index(
-    entries: Sequence[ReportEntry],
+    entries: Sequence[Card],
     path: Path,
     *,
     title: str,
@@ -105,7 +105,7 @@ def _figures(figures: Mapping[str, str]) -> str:
     return f'<ul class="figures">{"".join(items)}</ul>\n'
 
 
-def _bar(entries: Sequence[ReportEntry]) -> str:
+def _bar(entries: Sequence[Card]) -> str:
     """Buttons that filter, with counts, and the choice of the order."""
     counts = {"all": len(entries)} | {
         status: sum(entry.status == status for entry in entries) for status in STATUS_NAMES
@@ -122,7 +122,7 @@ def _bar(entries: Sequence[ReportEntry]) -> str:
     return f'<nav class="bar">{"".join(buttons)}{choice}</nav>'
 
 
-def _card(entry: ReportEntry, order: int, folder: Path) -> str:
+def _card(entry: Card, order: int, folder: Path) -> str:
     reason = f'<p class="reason">{escape(entry.reason)}</p>\n' if entry.reason else ""
     return f"""<section class="card" data-order="{order}" data-status="{entry.status}" \
 data-score="{_number(entry.score)}" data-st-iou="{_number(entry.st_iou)}">
@@ -134,13 +134,13 @@ data-score="{_number(entry.score)}" data-st-iou="{_number(entry.st_iou)}">
 """
 
 
-def _numbers(entry: ReportEntry) -> str:
+def _numbers(entry: Card) -> str:
     pairs = (("score", entry.score), ("stIoU", entry.st_iou))
     shown = [f"{name} <b>{value:.3f}</b>" for name, value in pairs if _number(value)]
     return f'<span class="numbers">{" · ".join(shown)}</span>'
 
 
-def _summary(entry: ReportEntry, folder: Path) -> str:
+def _summary(entry: Card, folder: Path) -> str:
     if entry.summary is None:
         return ""
     link, title = _link(entry.summary, folder), escape(entry.title)
@@ -148,7 +148,7 @@ def _summary(entry: ReportEntry, folder: Path) -> str:
     return f'<a href="{link}">{image}</a>\n'
 
 
-def _video(entry: ReportEntry, folder: Path) -> str:
+def _video(entry: Card, folder: Path) -> str:
     if entry.video is None:
         return ""
     poster = f' poster="{_link(entry.poster, folder)}"' if entry.poster else ""

@@ -26,7 +26,7 @@ from vq2d.show.paint import (
     paint_text,
 )
 from vq2d.show.strip import STRIP_HEIGHT, TimelineStrip
-from vq2d.show.view import QueryPicture, box_at
+from vq2d.show.view import AnswerView, box_at
 from vq2d.video.writer import write_h264
 
 LONGER_SIDE = 640  # px of the clip's picture; the strip comes below
@@ -36,7 +36,7 @@ INSET_SHARE = 0.3  # of the picture's shorter side
 DIMMED = 0.4
 
 
-def draw_video(view: QueryPicture, path: Path, *, fps: float = 5.0) -> int:
+def draw_video(view: AnswerView, path: Path, *, fps: float = 5.0) -> int:
     """Write an H.264 video of the clip up to shortly after the query frame.
 
     Memory does not grow with the clip's length.
@@ -52,7 +52,7 @@ def draw_video(view: QueryPicture, path: Path, *, fps: float = 5.0) -> int:
     return write_h264(path, VideoScene(view).pictures(), fps=fps)
 
 
-def draw_poster(view: QueryPicture, path: Path) -> None:
+def draw_poster(view: AnswerView, path: Path) -> None:
     """Write the video's picture in mid-answer (mid-truth or query frame without one) as JPEG."""
     shown = view.track or view.truth
     middle = view.window_end if shown is None else (shown.start_frame + shown.end_frame - 1) // 2
@@ -71,7 +71,7 @@ class VideoScene:
         canvas_hw: Height and width of the whole picture, both even.
     """
 
-    def __init__(self, view: QueryPicture) -> None:
+    def __init__(self, view: AnswerView) -> None:
         self.view = view
         self.num_frames = shown_frames(view)
         H, W = view.frames.size_hw
@@ -130,13 +130,13 @@ class VideoScene:
         return min(corners, key=lambda xy: _hidden(boxes_xyxy, (*xy, xy[0] + w, xy[1] + h)))
 
 
-def shown_frames(view: QueryPicture) -> int:
+def shown_frames(view: AnswerView) -> int:
     """How many frames the video shows: up to the query frame and all tracks, and a short tail."""
     ends = [t.end_frame for t in (view.track, view.truth) if t is not None]
     return min(max([view.window_end, *ends]) + TAIL_FRAMES, len(view.frames))
 
 
-def query_inset(view: QueryPicture, size: int) -> Picture:
+def query_inset(view: AnswerView, size: int) -> Picture:
     """The query's crop, its longer side ``size`` pixels, in a labelled border."""
     crop = fit_inside(view.crop_image(), size)
     border = 3

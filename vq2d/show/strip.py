@@ -25,7 +25,7 @@ from vq2d.show.paint import (
     shorten,
     text_width,
 )
-from vq2d.show.view import CLIP_FPS, QueryPicture, clock, similarity_range
+from vq2d.show.view import CLIP_FPS, AnswerView, clock, similarity_range
 
 STRIP_HEIGHT = 136
 HEAD_Y, LEGEND_Y = 12, 31
@@ -42,7 +42,7 @@ SUBPIXEL_BITS = 4
 class TimelineStrip:
     """Draws everything that does not move once; ``at`` adds the cursor of one frame."""
 
-    def __init__(self, view: QueryPicture, width: int, num_frames: int) -> None:
+    def __init__(self, view: AnswerView, width: int, num_frames: int) -> None:
         """Prepare a strip of ``width`` pixels over the first ``num_frames`` frames."""
         self._num_frames = num_frames
         self._plot_width = width - LEFT - RIGHT
@@ -114,7 +114,7 @@ class TimelineStrip:
                 line = line + np.array([[-scale, 0], [scale, 0]], np.int32)
             cv2.polylines(self._background, [line], False, CURVE, 1, cv2.LINE_AA, SUBPIXEL_BITS)
 
-    def _draw_events(self, view: QueryPicture) -> None:
+    def _draw_events(self, view: AnswerView) -> None:
         """What was not searched, query and crop frames, candidates, tracks."""
         strip = self._background
         if view.window_end < self._num_frames:
@@ -179,7 +179,7 @@ def _draw_legend(strip: Picture, kinds: Sequence[str]) -> None:
         x = round(end) + 14
 
 
-def legend_kinds(view: QueryPicture, num_frames: int) -> list[str]:
+def legend_kinds(view: AnswerView, num_frames: int) -> list[str]:
     """What the legend must explain in a strip over the first ``num_frames`` frames."""
     kinds = ["no answer" if view.track is None else "predicted"]
     if view.truth is not None:

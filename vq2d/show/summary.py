@@ -18,7 +18,7 @@ from ren_core.geometry import Boxes
 from ren_core.stages import atomic_path
 from vq2d.show.curve import FAINT_INK, INK, draw_lanes, draw_similarity
 from vq2d.show.paint import CANDIDATE, PREDICTED, QUERY, TRUTH, Colour, hex_colour
-from vq2d.show.view import QueryPicture, box_at, clock
+from vq2d.show.view import AnswerView, box_at, clock
 from vq2d.types import Candidate, ResponseTrack
 
 WIDTH, DPI = 1400, 100  # px, px per inch
@@ -47,7 +47,7 @@ class Panel:
         return float(np.clip(W / H, 0.8, 2.0))
 
 
-def draw_summary(view: QueryPicture, path: Path) -> None:
+def draw_summary(view: AnswerView, path: Path) -> None:
     """Write the summary as PNG, 1400 pixels wide."""
     panels = choose_panels(view)
     row_height = (WIDTH - 2 * MARGIN - GAP * (len(panels) - 1)) / sum(p.aspect for p in panels)
@@ -88,7 +88,7 @@ class Page:
         look: dict[str, Any] = {"color": INK, "parse_math": False} | style
         self._figure.text(x / WIDTH, 1 - y / self._height, text, **look)
 
-    def write_head(self, view: QueryPicture) -> None:
+    def write_head(self, view: AnswerView) -> None:
         """Title, and one line of facts."""
         self.write(_cut(view.heading, HEADING_LENGTH), MARGIN, 30, fontsize=16, weight="bold")
         facts = [_extent("predicted", view.track)]
@@ -121,7 +121,7 @@ class Page:
             self._figure.savefig(tmp, format="png", dpi=DPI)
 
 
-def choose_panels(view: QueryPicture) -> list[Panel]:
+def choose_panels(view: AnswerView) -> list[Panel]:
     """The question; then start, middle and end of the answer, or the best candidates.
 
     One more panel shows the middle of the truth if the answer misses its frames.
@@ -138,7 +138,7 @@ def choose_panels(view: QueryPicture) -> list[Panel]:
     return panels
 
 
-def _query_panels(view: QueryPicture) -> list[Panel]:
+def _query_panels(view: AnswerView) -> list[Panel]:
     """The given picture of the object, or the frame that shows it and its crop."""
     if view.query_image is not None:
         H, W = view.query_image.shape[:2]
@@ -163,7 +163,7 @@ def best_candidates(candidates: Sequence[Candidate], count: int = 3) -> list[Can
     return list({c.frame_idx: c for c in reversed(ranked)}.values())[::-1][:count]
 
 
-def _frame_panel(view: QueryPicture, frame_idx: int, label: str, colour: Colour) -> Panel:
+def _frame_panel(view: AnswerView, frame_idx: int, label: str, colour: Colour) -> Panel:
     """A frame of the clip with the boxes that are known there."""
     frame_idx = min(max(frame_idx, 0), len(view.frames) - 1)
     boxes = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from ren_core.errors import DataError, ShapeError
 from ren_core.geometry import Boxes, clip_boxes
 from ren_core.images import Image
-from vq2d.job.answers import frame_truth
-from vq2d.localize.localizer import Localization
-from vq2d.types import Candidate, FrameSource, ResponseTrack, VisualQuery
+from vq2d.job.own_video import Asked
+from vq2d.types import Candidate, FrameSource, Localization, ResponseTrack, VisualQuery
 
 CLIP_FPS = 5  # every FrameSource runs at the annotation rate
+MOST_STRIDE = 8  # longer gaps in a similarity curve were not searched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueryPicture:
+class AnswerView:
     """One query with its answer, as the video and the summary show it.
 
     Attributes:
@@ -110,7 +110,7 @@ def clock(frame_idx: float) -> str:
     return f"{tenths // 600}:{tenths % 600 // 10:02d}.{tenths % 10}"
 
 
-def similarity_range(view: QueryPicture) -> tuple[float, float]:
+def similarity_range(view: AnswerView) -> tuple[float, float]:
     """Limits of an axis that shows the curve and all scores of the candidates, with a margin."""
     scores = [c.similarity for c in view.candidates]
     scores += [c.refined_score for c in view.candidates if c.refined_score is not None]
@@ -123,36 +123,41 @@ def similarity_range(view: QueryPicture) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def picture_of(
+def view_of(
     query: VisualQuery,
     frames: FrameSource,
     found: Localization,
     *,
     metrics: Mapping[str, float],
     title: str,
-) -> QueryPicture:
+) -> AnswerView:
     """What is drawn about one answer, in frame pixels."""
-    return QueryPicture(
+    return AnswerView(
         query=query,
         frames=frames,
         crop_box_xyxy=query.crop_box_in(frames.size_hw),
         similarity=_per_frame(found, len(frames)),
         candidates=found.candidates,
         track=found.track,
-        truth=frame_truth(query, frames.size_hw),
+        truth=query.response_in(frames.size_hw),
         metrics=metrics,
         title=title,
     )
 
 
-MOST_STRIDE = 8  # longer gaps in a similarity curve were not searched
+def view_of_own(asked: Asked, frames: FrameSource, found: Localization, title: str) -> AnswerView:
+    """What is drawn about a video of one's own; a picture not from the video is shown itself."""
+    view = view_of(asked.query, frames, found, metrics={}, title=title)
+    is_inside = asked.question.crop_frame is not None
+    return view if is_inside else replace(view, query_image=asked.question.picture)
 
 
 def _per_frame(found: Localization, num_frames: int) -> NDArray[np.float32]:
+    """Similarity (T,) of every frame; NaN where it was not searched or is the query's own."""
     similarity = np.full(num_frames, np.nan, np.float32)
     inside = found.scores.frame_idx < num_frames
-    values = found.scores.similarity[inside]
-    similarity[found.scores.frame_idx[inside]] = np.where(values > 0, values, np.nan)
+    values = np.where(found.scores.is_own, np.nan, found.scores.similarity)
+    similarity[found.scores.frame_idx[inside]] = values[inside]
     known = np.flatnonzero(~np.isnan(similarity))
     for before, after in pairwise(known):  # frames that the stride left out
         if 1 < after - before <= MOST_STRIDE:

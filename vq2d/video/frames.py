@@ -75,7 +75,7 @@ class VideoFrames:
     @cached_property
     def fingerprint(self) -> str:
         """Identity of the frames: the file's content and which of its frames are taken."""
-        return digest({"file": video_fingerprint(self.path), "frames": self._numbers})
+        return digest({"file": file_fingerprint(self.path), "frames": self._numbers})
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -134,11 +134,6 @@ class VideoFrames:
                 self._cache.move_to_end(i)
             while len(self._cache) > self._capacity:
                 self._cache.popitem(last=False)
-
-
-def video_fingerprint(path: Path) -> str:
-    """Content identity of a video file."""
-    return file_fingerprint(path)
 
 
 def open_video(path: Path, fps: float = 5.0, *, use_decord: bool = True) -> VideoFrames:

@@ -14,7 +14,7 @@ from vq2d.commands import check_data
 from vq2d.commands.check_data import main
 from vq2d.commands.shared import SAMPLE
 from vq2d.job import estimate as cost
-from vq2d.localize.encode import Matcher
+from vq2d.localize.encode import EncodeConfig, TokenEncoder
 from vq2d.localize.tokens import TokenConfig, clip_tokens
 from vq2d.video.frames import open_video
 
@@ -139,7 +139,7 @@ def test_costs_follow_the_configuration(root, capsys):
     assert hours.split()[:3] == ["0.00", "h", "(0.5"]
 
     changes = ["tokens.frame_stride=1", "tokens.chunk_frames=4", "tokens.crop_factors=(3,)"]
-    more = [*changes, "grid_size=20", "tokens.matching.space=ren+patch"]
+    more = [*changes, "grid_size=20", "encode.space=ren+patch"]
     flags = [part for change in more for part in ("--set", change)]
     speed = ["--preset", "embedded", "--seconds-per-crop", "400"]
     searched, encoded, crops, cache, hours = cost_rows(root, capsys, "--limit", "1", *flags, *speed)
@@ -168,10 +168,10 @@ def test_the_speed_is_measured(monkeypatch, root, capsys):
     made = []
 
     def build(config, **_):
-        made.append(Matcher(tiny_ren(), config.tokens.matching))
+        made.append(TokenEncoder(tiny_ren(), config.encode))
         return made[-1]
 
-    monkeypatch.setattr(check_data, "build_matcher", build)
+    monkeypatch.setattr(check_data, "build_token_encoder", build)
     hours = cost_rows(root, capsys, "--preset", "embedded", "--limit", "1", "--device", "cpu")[4]
     assert "s per crop, measured on this machine's cpu)" in hours
     assert made[0].images_encoded == 3 * 20  # four frames of five crops; once to warm up
@@ -186,11 +186,11 @@ def test_the_predicted_crops_are_those_that_a_run_encodes(tmp_path):
         TokenConfig(),
     ):
         for end in (0, 1, 8, 9, 30, 41, 99):
-            matcher = Matcher(tiny_ren(), config.matching)
+            encoder = TokenEncoder(tiny_ren(), EncodeConfig())
             folder = tmp_path / f"{config.chunk_frames}-{end}"
-            clip_tokens(frames, matcher, config, directory=folder, num_frames=end)
+            clip_tokens(frames, encoder, config, directory=folder, num_frames=end)
             predicted = cost.encoded_frames(cost.SearchedClip(len(frames), end), config)
-            assert matcher.images_encoded == predicted * cost.crops_per_frame(config)
+            assert encoder.images_encoded == predicted * cost.crops_per_frame(config)
 
 
 def test_long_lists_show_only_what_needs_attention(root, capsys, monkeypatch):

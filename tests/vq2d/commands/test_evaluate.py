@@ -8,7 +8,7 @@ import pytest
 from ren_core.errors import DataError
 from tests.places import CONFORMANCE
 from vq2d.commands.evaluate import main
-from vq2d.scoring.breakdown import SPLITS, breakdown, count_losses, lost_at, read_traces
+from vq2d.scoring.breakdown import BINNINGS, breakdown, count_losses, lost_at, read_traces
 from vq2d.scoring.metrics import QueryResult
 from vq2d.types import QueryKey
 
@@ -237,11 +237,11 @@ class TestBreakdown:
         ],
     )
     def test_bins(self, changes, labels):
-        assert tuple(split.label(row(**changes)) for split in SPLITS) == labels
+        assert tuple(split.label(row(**changes)) for split in BINNINGS) == labels
 
     def test_unknown_is_shown_only_where_it_occurs(self):
         rows = [row(t_iou=1.0), row(size_fraction=float("nan"))]
-        groups = breakdown(rows, SPLITS[1:2])
+        groups = breakdown(rows, BINNINGS[1:2])
         assert [(g.label, g.count) for g in groups][1:] == [
             ("10-20 %", 1),
             ("20 % and more", 0),

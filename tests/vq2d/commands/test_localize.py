@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 
 from ren_core.errors import StaleStageError
+from tests.clips import RED, frame, place
+from tests.job import CONFIG, tiny_localizer
 from tests.synthetic import write_video
-from tests.tiny import ColourSegmenter, ColourTracker, tiny_ren
-from tests.vq2d.job.test_runner import CONFIG, RED, frame, place
 from vq2d.commands import localize
 from vq2d.commands import run as run_vq2d
 from vq2d.commands import shared as vq2d_models
 from vq2d.job.own_video import ask_by_moment
-from vq2d.localize.encode import Matcher
-from vq2d.localize.localizer import Localizer
 from vq2d.video.frames import open_video
 
 GREEN = (30, 220, 60)
@@ -37,9 +35,7 @@ def ask(video, tmp_path, monkeypatch):
 
     def call(*arguments, floor=0.5):
         config = replace(CONFIG, refine=replace(CONFIG.refine, floor=floor))
-        localizer = Localizer(
-            Matcher(tiny_ren(), config.tokens.matching), ColourSegmenter(), ColourTracker(), config
-        )
+        localizer = tiny_localizer(config)
         monkeypatch.setattr(localize, "chosen_localizer", lambda _: ("tiny", localizer))
         places = ["--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
         return localize.main([str(video), *arguments, *places])
@@ -188,7 +184,8 @@ def test_settings_of_every_form_are_taken():
         "expand.join_gap=None",
         "expand.accept_ratio=1",
         "track.first=highest",
-        "tokens.matching.aggregate=True",
+        "aggregate=True",
+        "expand.judged_at=(144, 256)",
     ]
     config = vq2d_models.preset("embedded", changes)
     assert config.query.crop_factors == (1.0, 2.5)
@@ -196,7 +193,8 @@ def test_settings_of_every_form_are_taken():
     assert config.refine.crop_factors == ()
     assert (config.input_size, config.expand.join_gap) == (None, None)
     assert type(config.expand.accept_ratio) is float
-    assert config.tokens.matching.aggregate
+    assert config.aggregate
+    assert config.expand.judged_at == (144, 256)
     assert vq2d_models.preset("paper", ["input_size=224"]).input_size == 224
 
 

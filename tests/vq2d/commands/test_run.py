@@ -11,8 +11,8 @@ import pytest
 from pipelines import show_regions
 from ren_core import weights
 from ren_core.errors import DataError
+from tests.clips import clip_json, json_box
 from tests.synthetic import write_video
-from tests.vq2d.job.test_runner import clip_json, json_box
 from vq2d.commands import localize
 from vq2d.commands import run as run_vq2d
 

@@ -14,28 +14,16 @@ import pytest
 import torch
 
 from ren_core.stages import file_fingerprint
+from tests.clips import BLUE, FRAMES, RED, clip_json, frame, query_set, write_annotations
+from tests.job import tiny_localizer
 from tests.synthetic import write_video
-from tests.tiny import ColourSegmenter, ColourTracker, tiny_ren
-from tests.vq2d.job.test_runner import (
-    BLUE,
-    CONFIG,
-    FRAMES,
-    RED,
-    clip_json,
-    frame,
-    query_set,
-    write_annotations,
-)
 from vq2d.commands import run as run_vq2d
 from vq2d.job.oracle import track_candidate
-from vq2d.localize.encode import Matcher
-from vq2d.localize.localizer import Localizer
 from vq2d.show import files as pictures
 
 
-def tiny_localizer(args):
-    matcher = Matcher(tiny_ren(), CONFIG.tokens.matching)
-    return "tiny", Localizer(matcher, ColourSegmenter(), ColourTracker(), CONFIG)
+def tiny_models(args):
+    return "tiny", tiny_localizer()
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +42,7 @@ def cache(tmp_path_factory):
 @pytest.fixture
 def run(clips, cache, tmp_path, monkeypatch):
     """Runs the main job on two clips of two queries each, whose annotations a function edits."""
-    monkeypatch.setattr(run_vq2d, "chosen_localizer", tiny_localizer)
+    monkeypatch.setattr(run_vq2d, "chosen_localizer", tiny_models)
 
     def run_on(change=lambda document: None, *options, videos=False):
         write_root(tmp_path / "ego", clips, change)
@@ -163,7 +151,7 @@ def test_a_query_that_cannot_be_drawn_is_listed(run, tmp_path, monkeypatch):
     assert len(list((tmp_path / "out/media").glob("*.png"))) == 3
     assert read(tmp_path / "out/figures.json")["metrics"]["success"] == 100
     monkeypatch.undo()
-    monkeypatch.setattr(run_vq2d, "chosen_localizer", tiny_localizer)
+    monkeypatch.setattr(run_vq2d, "chosen_localizer", tiny_models)
     assert run() == 0
     assert len(list((tmp_path / "out/media").glob("*.png"))) == 4
 
@@ -194,9 +182,7 @@ def test_failed_scoring_is_a_failed_run(run, tmp_path, monkeypatch, capsys):
     built = run_vq2d.write_submission
 
     def invalid(*args):
-        path = built(*args)
-        path.write_text(path.read_text().replace("ego4d_vq2d_challenge", "other"))
-        return path
+        return {**built(*args), "challenge": "other"}
 
     monkeypatch.setattr(run_vq2d, "write_submission", invalid)
     assert run() == 1
@@ -249,14 +235,15 @@ def test_pictures_are_drawn_anew_where_they_would_differ(run, tmp_path, monkeypa
 
 def slow_localizer(args):
     """Tiny models that take about as long as the drawing, so that kills hit both."""
-    name, localizer = tiny_localizer(args)
-    grid = localizer.matcher.grid
+    name, localizer = tiny_models(args)
+    encoder = localizer.models.encoder
+    regions = encoder.regions
 
     def slowed(images):
         time.sleep(0.04)
-        return grid(images)
+        return regions(images)
 
-    localizer.matcher.grid = slowed
+    encoder.regions = slowed
     return name, localizer
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import pytest
 
+from tests.clips import RED, clip_json, frame, query_set, write_annotations
 from tests.places import ROOT
 from tests.synthetic import write_video
-from tests.vq2d.job.test_runner import RED, clip_json, frame, query_set, write_annotations
 
 SCALE = 5  # frames of 480 x 320 pixels: 450 kB each, so that keeping them would show
 PERIOD = 30
@@ -19,10 +19,10 @@ PERIOD = 30
 MAIN = """
 import resource, sys
 from pathlib import Path
-from tests.vq2d.job.test_runner import run
+from tests.job import run
 root = Path(sys.argv[1])
 report = run(root, root / "cache", root / "out")
-assert not report.failures, report.failures
+assert not report.troubles, report.troubles
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

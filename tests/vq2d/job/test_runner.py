@@ -11,101 +11,32 @@ import numpy as np
 import pytest
 import torch
 
+from tests.clips import (
+    BLUE,
+    FRAMES,
+    RED,
+    FramesInMemory,
+    clip_json,
+    frame,
+    place,
+    query_set,
+    write_annotations,
+)
+from tests.job import CONFIG, make_runner, run, tiny_localizer
 from tests.synthetic import write_video
-from tests.tiny import ColourSegmenter, ColourTracker, tiny_ren
+from tests.tiny import tiny_ren
 from vq2d.ego4d import clips as video
 from vq2d.ego4d.annotations import load_annotations
 from vq2d.job.answers import load_localization
-from vq2d.job.outputs import write_failures, write_submission, write_traces
+from vq2d.job.outputs import write_failures
 from vq2d.job.runner import Runner
-from vq2d.localize.encode import Matcher, MatchingConfig
-from vq2d.localize.localizer import Localization, Localizer, Question
+from vq2d.job.task import Trouble
+from vq2d.localize.encode import EncodeConfig, TokenEncoder
 from vq2d.localize.presets import VQ2DConfig
-from vq2d.localize.query import QueryConfig
-from vq2d.localize.refine import RefineConfig
-from vq2d.localize.search import FrameScores, SearchConfig
+from vq2d.localize.search import SearchConfig
 from vq2d.localize.tokens import TokenConfig, clip_tokens
 from vq2d.scoring.metrics import evaluate
-from vq2d.types import QueryKey
-
-W, H, FRAMES = 96, 64, 30
-RED, BLUE = (230, 20, 20), (20, 40, 230)
-SHOWN = {RED: [(3, 8), (15, 21)], BLUE: [(1, 4), (9, 14)]}  # half-open ranges of frames
-
-
-def place(colour, i):
-    left = 8 + 2 * (i % 12) + (40 if colour == BLUE else 0)
-    top = 10 if colour == RED else 34
-    return np.array([left, top, left + 16, top + 16], np.float32)
-
-
-def frame(i, shade=90):
-    shade = np.linspace(shade, 150, W)[None, :, None] + np.linspace(0, 20, H)[:, None, None]
-    image = np.repeat(shade, 3, axis=2).astype(np.uint8)
-    for colour, ranges in SHOWN.items():
-        if any(a <= i < b for a, b in ranges):
-            x1, y1, x2, y2 = place(colour, i).astype(int)
-            image[y1:y2, x1:x2] = colour
-    return image
-
-
-def json_box(box, i):
-    x1, y1, x2, y2 = (float(v) for v in box)
-    return {
-        "frame_number": i,
-        "x": x1,
-        "y": y1,
-        "width": x2 - x1,
-        "height": y2 - y1,
-        "rotation": 0,
-        "original_width": W,
-        "original_height": H,
-        "video_frame_number": 6 * i,
-    }
-
-
-def query_set(colour, crop_frame, query_frame, answer):
-    return {
-        "is_valid": True,
-        "errors": [],
-        "warnings": [],
-        "query_frame": query_frame,
-        "query_video_frame": 6 * query_frame,
-        "object_title": str(colour),
-        "visual_crop": json_box(place(colour, crop_frame), crop_frame),
-        "response_track": [json_box(place(colour, i), i) for i in range(*answer)],
-    }
-
-
-def clip_json(uid, query_sets):
-    return {
-        "clip_uid": uid,
-        "video_start_sec": 0.0,
-        "video_end_sec": FRAMES / 5,
-        "video_start_frame": 0,
-        "video_end_frame": 6 * FRAMES,
-        "clip_start_sec": 0,
-        "clip_end_sec": FRAMES / 5,
-        "clip_start_frame": 0,
-        "clip_end_frame": 6 * FRAMES,
-        "clip_fps": 5.0,
-        "annotation_complete": True,
-        "source_clip_uid": "s",
-        "annotations": [{"query_sets": query_sets, "warnings": [], "annotation_uid": "a" + uid}],
-    }
-
-
-def write_annotations(folder, clips):
-    """The validation split of one video, in the ego4d CLI's layout."""
-    document = {
-        "version": "1.0.5",
-        "date": "220517",
-        "description": "VQ",
-        "manifest": "",
-        "videos": [{"video_uid": "video", "split": "val", "clips": clips}],
-    }
-    (folder / "v2/annotations").mkdir(parents=True)
-    (folder / "v2/annotations/vq_val.json").write_text(json.dumps(document))
+from vq2d.types import FrameScores, Localization, QueryKey, Question
 
 
 @pytest.fixture(scope="module")
@@ -127,45 +58,7 @@ def root(tmp_path_factory):
     return folder
 
 
-CONFIG = VQ2DConfig(
-    grid_size=8,
-    tokens=TokenConfig(matching=MatchingConfig(space="patch"), chunk_frames=8, batch_crops=10),
-    query=QueryConfig(crop_factors=(1.0, 2.0)),
-    search=SearchConfig(top_k=6, floor=0.5),
-    refine=RefineConfig(crop_factors=(1.5, 2.5), floor=0.5, keep_ratio=0.9),
-)
-
-
 EMPTY = FrameScores(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros((0, 2), np.float32))
-
-
-class FramesInMemory:
-    size_hw = (H, W)
-
-    def __init__(self, images):
-        self.images = images
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, i):
-        return self.images[i]
-
-
-def make_runner(root, cache, config=CONFIG):
-    matcher = Matcher(tiny_ren(), config.tokens.matching)
-    localizer = Localizer(matcher, ColourSegmenter(), ColourTracker(), config)
-    annotations = load_annotations(root / "v2/annotations/vq_val.json")
-    return Runner(annotations, root, localizer, cache=cache)
-
-
-def run(root, cache, out, config=CONFIG, **options):
-    runner = make_runner(root, cache, config)
-    report = runner.run(**options)
-    write_submission(runner.annotations, report, out)
-    write_traces(report, out)
-    write_failures(report, out)
-    return report
 
 
 @pytest.fixture(scope="module")
@@ -194,10 +87,10 @@ def test_the_last_occurrences_are_found(finished, root):
 def test_the_rest_of_the_querys_own_occurrence_yields(tmp_path, search_end, answer):
     frames = FramesInMemory([frame(i) for i in range(FRAMES)])
     # only the picture's own frame is suppressed: the search sees the occurrence go on
-    config = replace(CONFIG, search=replace(CONFIG.search, query_ratio=1.1))
-    matcher = Matcher(tiny_ren(), config.tokens.matching)
-    localizer = Localizer(matcher, ColourSegmenter(), ColourTracker(), config)
-    chunks = clip_tokens(frames, matcher, config.tokens, directory=tmp_path, num_frames=FRAMES)
+    config = replace(CONFIG, search=replace(CONFIG.search, own_similarity=1.1))
+    localizer = tiny_localizer(config)
+    encoder = localizer.models.encoder
+    chunks = clip_tokens(frames, encoder, config.tokens, directory=tmp_path, num_frames=FRAMES)
     crop = 17 if answer else 5
     question = Question(frames[crop], place(RED, crop), search_end, crop)
     track = localizer.localize(question, frames, chunks).track
@@ -212,7 +105,7 @@ def test_an_absent_clip_is_reported_and_the_others_go_on(finished):
     assert list(failures) == ["not answered"]
     assert list(failures["not answered"]) == ["v0-c2-a0-q1"]
     assert "absent" in failures["not answered"]["v0-c2-a0-q1"]
-    assert len(report.tasks) == 4
+    assert len(report.answers) == 4
     submission = json.loads((out / "submission.json").read_text())
     empty = submission["results"]["videos"][0]["clips"][2]["predictions"][0]["query_sets"]
     assert empty == {"1": {"bboxes": [], "score": 0.0}}
@@ -229,23 +122,24 @@ def test_traces_tell_what_each_stage_knew(finished):
 def test_each_crop_of_each_frame_is_encoded_once(root, tmp_path):
     runner = make_runner(root, tmp_path / "cache")
     grids = []
-    original = runner.localizer.matcher.grid
-    runner.localizer.matcher.grid = lambda images: grids.append(len(images)) or original(images)
+    encoder = runner.localizer.models.encoder
+    original = encoder.regions
+    encoder.regions = lambda images: grids.append(len(images)) or original(images)
     runner.localizer.localize = lambda *_: (_ for _ in ()).throw(RuntimeError("not now"))
     report = runner.run()
     assert sum(grids) == 2 * 5 * FRAMES  # two clips, whatever the number of queries
-    assert len(report.failures) == 5
+    assert len(report.reasons(Trouble.NOT_ANSWERED)) == 5
 
 
 @pytest.mark.parametrize("space", ["ren", "aligned", "patch", "ren+patch"])
 def test_tokens_of_every_space_survive_the_disk(space, tmp_path):
-    matcher = Matcher(tiny_ren(), MatchingConfig(space=space))
+    encoder = TokenEncoder(tiny_ren(aggregate=False), EncodeConfig(space=space))
     images = [frame(i) for i in range(3)]
     frames = FramesInMemory(images)
-    config = TokenConfig(matching=matcher.config, crop_factors=(1,), chunk_frames=2)
-    chunks = clip_tokens(frames, matcher, config, directory=tmp_path, num_frames=3)
+    config = TokenConfig(crop_factors=(1,), chunk_frames=2)
+    chunks = clip_tokens(frames, encoder, config, directory=tmp_path, num_frames=3)
     kept = np.concatenate([chunk.vectors() for chunk in chunks])
-    made = torch.cat([matcher.grid([image])[0].vectors for image in images]).numpy()
+    made = torch.cat([encoder.regions([image])[0].vectors for image in images]).numpy()
     np.testing.assert_allclose(kept, made, atol=2e-3)
 
 
@@ -260,7 +154,9 @@ def test_a_second_run_does_nothing(finished, root):
 
 def test_tokens_are_shared_by_presets_of_later_stages(finished, root, tmp_path):
     _, out = finished
-    config = VQ2DConfig(grid_size=8, tokens=CONFIG.tokens, search=SearchConfig(top_k=2))
+    config = VQ2DConfig(
+        grid_size=8, encode=CONFIG.encode, tokens=CONFIG.tokens, search=SearchConfig(top_k=2)
+    )
     first, other = make_runner(root, out / "cache"), make_runner(root, out / "cache", config)
     assert other.tokens_dir == first.tokens_dir
     assert other.answers_dir != first.answers_dir
@@ -268,14 +164,14 @@ def test_tokens_are_shared_by_presets_of_later_stages(finished, root, tmp_path):
 
 def test_limit_and_overwrite(root, tmp_path):
     report = run(root, tmp_path / "cache", tmp_path, limit=2)
-    assert len(report.tasks) == 2
+    assert len(report.answers) == 2
     again = run(root, tmp_path / "cache", tmp_path, limit=2, overwrite=True)
     assert 0 < again.images_encoded < report.images_encoded  # queries anew, tokens kept
 
 
 def test_answers_survive_the_disk(finished):
-    task = finished[0].tasks[0]
-    found = load_localization(task.path)
+    answer = finished[0].answers[0]
+    found = load_localization(answer.task.path)
     assert found.seed.frame_idx in [c.frame_idx for c in found.candidates]
     assert found.track.boxes_xyxy.dtype == np.float32
     assert len(found.scores.frame_idx) == 28
@@ -306,7 +202,7 @@ def test_one_clip_is_held_at_a_time(tmp_path, monkeypatch):
 
     monkeypatch.setattr("vq2d.job.runner.open_clip", counted)
     report = runner.run()
-    assert len(report.tasks) == 5
+    assert len(report.answers) == 5
     assert max(held) == 1
     assert max(files) <= files[0] + 1
     assert not alive
@@ -323,8 +219,11 @@ def test_whatever_goes_wrong_with_one_clip_the_others_go_on(root, tmp_path, monk
     runner = make_runner(root, tmp_path / "cache")
     runner.localizer.localize = lambda *_: Localization(None, EMPTY, (), None, 1)
     report = runner.run()
-    assert len(report.tasks) == 3
-    assert report.failures[QueryKey(0, 1, 0, "1")] == f"{type(error).__name__}: {error}"
+    assert len(report.answers) == 3
+    assert (
+        report.reasons(Trouble.NOT_ANSWERED)[QueryKey(0, 1, 0, "1")]
+        == f"{type(error).__name__}: {error}"
+    )
 
 
 def edited(root, folder, change):
@@ -346,12 +245,12 @@ def test_damaged_queries_are_failures_and_count_as_asked(root, tmp_path):
     runner = make_runner(folder, tmp_path / "cache")
     runner.localizer.localize = lambda *_: Localization(None, EMPTY, (), None, 1)
     report = runner.run()
-    reasons = {str(key): reason for key, reason in report.failures.items()}
+    reasons = {str(key): reason for key, reason in report.reasons(Trouble.NOT_ANSWERED).items()}
     assert "no area" in reasons.pop("v0-c0-a0-q1")
     assert "clip_fps" in reasons.pop("v0-c1-a0-q1")
     assert list(reasons) == ["v0-c2-a0-q1"]
     assert len(report.asked) == 5
-    assert list(runner.run(limit=1).failures) == [QueryKey(0, 0, 0, "1")]
+    assert list(runner.run(limit=1).reasons(Trouble.NOT_ANSWERED)) == [QueryKey(0, 0, 0, "1")]
     write_failures(report, tmp_path)
     listed = json.loads((tmp_path / "failures.json").read_text())
     assert list(listed) == ["not answered"]
@@ -365,9 +264,9 @@ def test_a_clip_that_ends_early_is_searched_as_far_as_it_goes(root, tmp_path):
     folder = edited(root, tmp_path, ask_late)
     report = run(folder, tmp_path / "cache", tmp_path)
     key = QueryKey(0, 1, 0, "1")
-    assert list(report.in_part) == [key]
-    assert "ends after 30 of the 31 frames" in report.in_part[key]
-    assert key in [task.query.key for task in report.tasks]
+    assert list(report.reasons(Trouble.CUT_SHORT)) == [key]
+    assert "ends after 30 of the 31 frames" in report.reasons(Trouble.CUT_SHORT)[key]
+    assert key in [answer.task.key for answer in report.answers]
     listed = json.loads((tmp_path / "failures.json").read_text())
     assert list(listed["answered in part"]) == ["v0-c1-a0-q1"]
     submission = json.loads((tmp_path / "submission.json").read_text())

@@ -7,14 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ren_core.errors import ConfigError
-from tests.tiny import ColourSegmenter, tiny_ren
+from tests.clips import FramesInMemory
+from tests.tiny import ColourSegmenter, ColourTracker, tiny_ren
 from vq2d.job.estimate import token_bytes
 from vq2d.localize.colour import colour_histogram, colour_vectors
-from vq2d.localize.encode import Matcher, MatchingConfig
+from vq2d.localize.encode import EncodeConfig, TokenEncoder
+from vq2d.localize.hunt import Hunt
+from vq2d.localize.models import Models
 from vq2d.localize.presets import preset
 from vq2d.localize.query import QueryConfig, object_tokens
 from vq2d.localize.refine import RefineConfig, refine
-from vq2d.types import Candidate
+from vq2d.types import Candidate, Question
 
 CENTRE = np.array([[48, 48]])
 
@@ -63,24 +66,24 @@ def test_the_cosine_is_the_weighted_mean_of_tokens_and_colours():
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (50, 70, 3), dtype=np.uint8) for _ in range(2)]
     points = [np.array([[10.0, 20.0]]), np.array([[50.0, 30.0]])]
-    plain_ones = Matcher(ren, MatchingConfig()).at_points(images, points)
-    joined = Matcher(ren, MatchingConfig(colour=0.5)).at_points(images, points)
+    plain_ones = TokenEncoder(ren, EncodeConfig()).at_points(images, points)
+    joined = TokenEncoder(ren, EncodeConfig(colour=0.5)).at_points(images, points)
     assert joined.shape == (2, plain_ones.shape[1] + 108)
     torch.testing.assert_close(joined.norm(dim=1), torch.ones(2), atol=1e-4, rtol=0)
     colours = joined[:, plain_ones.shape[1] :] * (1.5 / 0.5) ** 0.5
     mean = (plain_ones[0] @ plain_ones[1] + 0.5 * (colours[0] @ colours[1])) / 1.5
     assert float(joined[0] @ joined[1]) == pytest.approx(float(mean), abs=1e-5)
-    grid = Matcher(ren, MatchingConfig(colour=0.5)).grid(images)
+    grid = TokenEncoder(ren, EncodeConfig(colour=0.5)).regions(images)
     assert grid[0].vectors.shape[1] == joined.shape[1]
 
 
 def test_a_negative_weight_is_refused():
     with pytest.raises(ConfigError, match="must not be negative"):
-        MatchingConfig(colour=-1.0)
+        EncodeConfig(colour=-1.0)
 
 
 def test_the_cost_counts_the_colours():
-    without = token_bytes(preset("embedded", ["tokens.matching.colour=0.0"]))
+    without = token_bytes(preset("embedded", ["encode.colour=0.0"]))
     assert token_bytes(preset("embedded")) == without + 2 * 108
 
 
@@ -98,29 +101,29 @@ def test_a_histogram_sees_the_masked_part_only():
 
 
 def test_a_candidate_of_the_querys_colour_scores_higher_than_its_twin():
-    ren = tiny_ren()
-    matcher, segmenter = Matcher(ren, MatchingConfig()), ColourSegmenter()
+    encoder = TokenEncoder(tiny_ren(aggregate=False), EncodeConfig())
+    models = Models(encoder, ColourSegmenter(), ColourTracker())
     frames = []
     for colour in ((220, 40, 40), (40, 40, 220)):
         frame = plain((90, 90, 90), (64, 64))
         frame[20:40, 20:40] = colour
         frames.append(frame)
     box = np.array([20, 20, 40, 40], np.float32)
-    query = object_tokens(frames[0], box, matcher, segmenter, QueryConfig())
+    target = object_tokens(frames[0], box, models, QueryConfig())
+    question = Question(frames[0], box, 2, None)
+    hunt = Hunt(question, target, FramesInMemory(frames), [])
     scores = {}
     for weight in (0.0, 0.5):
         config = RefineConfig(crop_factors=(1.5,), colour=weight)
         found = [
             refine(
-                Candidate(frame_idx=0, point_xy=(30.0, 30.0), similarity=0.5),
-                frame,
-                query.vectors,
-                query,
-                matcher=matcher,
-                segmenter=segmenter,
-                config=config,
+                Candidate(frame_idx=i, point_xy=(30.0, 30.0), similarity=0.5),
+                hunt,
+                target.vectors,
+                models,
+                config,
             )
-            for frame in frames
+            for i in range(2)
         ]
         scores[weight] = [candidate.refined_score for candidate in found]
     same, twin = scores[0.5]

@@ -5,13 +5,12 @@ import pytest
 import torch
 
 from vq2d.localize.search import (
-    FrameScores,
     SearchConfig,
     find_candidates,
     score_frames,
-    suppress_occurrence,
-    suppressed_frames,
+    with_own_occurrence,
 )
+from vq2d.types import FrameScores
 
 
 def scores(values, stride=1):
@@ -49,7 +48,7 @@ def test_the_best_token_of_each_frame_wins():
 def test_nothing_searched_gives_nothing():
     empty = score_frames([], torch.ones((1, 2)), 0, 5)
     assert find_candidates(empty, SearchConfig()) == []
-    assert suppress_occurrence(empty, 3, 0.5, window=(0, 5)) is empty
+    assert with_own_occurrence(empty, 3, 0.5, window=(0, 5)) is empty
 
 
 def test_peaks_suppress_their_neighbours_relative_to_themselves():
@@ -75,20 +74,23 @@ def test_top_k_and_floor():
 
 def test_the_querys_own_occurrence_is_no_answer():
     values = [0.9, 0.2, 0.65, 0.95, 0.7, 0.3, 0.85]
-    cleared = suppress_occurrence(scores(values), 3, 0.6, window=(0, 7))
-    assert cleared.similarity.tolist() == pytest.approx([0.9, 0.2, 0, 0, 0, 0.3, 0.85])
-    outside = suppress_occurrence(scores(values), 99, 0.6, window=(0, 7))
-    assert outside.similarity.tolist() == pytest.approx(values)
-    strided = suppress_occurrence(scores(values, stride=2), 7, 0.6, window=(0, 14))
-    assert float(strided.similarity[3]) == 0  # 7 lies between frames 6 and 8
-    assert suppressed_frames(cleared, 3) == (2, 4)
-    assert suppressed_frames(strided, 7) == (4, 8)
-    assert suppressed_frames(outside, 3) is None
-    assert suppressed_frames(cleared, None) is None
+    found = with_own_occurrence(scores(values), 3, 0.6, window=(0, 7))
+    assert found.own == range(2, 5)
+    assert found.answerable.tolist() == pytest.approx([0.9, 0.2, 0, 0, 0, 0.3, 0.85])
+    assert [c.frame_idx for c in find_candidates(found, SearchConfig(floor=0.8))] == [0, 6]
+    assert with_own_occurrence(scores(values), 99, 0.6, window=(0, 7)).own is None
+    strided = with_own_occurrence(scores(values, stride=2), 7, 0.6, window=(0, 14))
+    assert strided.own == range(4, 9)  # 7 lies between frames 6 and 8
+
+
+def test_a_similarity_of_zero_beside_it_is_not_the_querys_own_occurrence():
+    found = with_own_occurrence(scores([0.5, 0.0, 0.9, 0.4]), 2, 0.6, window=(0, 4))
+    assert found.own == range(2, 3)
+    assert found.is_own.tolist() == [False, False, True, False]
 
 
 @pytest.mark.parametrize(
-    ("crop", "window", "suppressed"),
+    ("crop", "window", "own"),
     [
         (13, (0, 14), [12]),  # after the last sampled frame, inside the window
         (14, (0, 14), []),
@@ -96,9 +98,9 @@ def test_the_querys_own_occurrence_is_no_answer():
         (10, (11, 14), []),
     ],
 )
-def test_the_window_decides_and_not_the_sampled_frames(crop, window, suppressed):
+def test_the_window_decides_and_not_the_sampled_frames(crop, window, own):
     frames = np.arange(0, 14, 2, dtype=np.int32)
     frames = frames[frames >= window[0]]
     low = FrameScores(frames, np.full(len(frames), 0.5, np.float32), np.zeros((len(frames), 2)))
-    cleared = suppress_occurrence(low, crop, 0.6, window=window)
-    assert frames[cleared.similarity == 0].tolist() == suppressed
+    found = with_own_occurrence(low, crop, 0.6, window=window)
+    assert frames[found.is_own].tolist() == own

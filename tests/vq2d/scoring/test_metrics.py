@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ren_core.errors import DataError
 from tests.places import CONFORMANCE
+from vq2d.ego4d.documents import valid_query_sets
 from vq2d.scoring.metrics import (
     METRICS,
     average_precision,
@@ -21,7 +22,6 @@ from vq2d.scoring.metrics import (
     usable_rows,
 )
 from vq2d.scoring.tubes import Tube, recovered_frames, temporal_iou, tube_iou
-from vq2d.types import QueryKey
 
 needs_shared = pytest.mark.skipif(
     not CONFORMANCE.is_dir(), reason="conformance data is not beside the project"
@@ -293,21 +293,20 @@ class TestEvaluate:
     def test_damaged_truth_costs_only_its_own_query(self, changes):
         truth = annotation_file(query_set([1]), query_set([1], **changes), query_set([1]))
         prediction = submission_file(track([1]), track([1], corners=(5, 5, 5, 5)), track([]))
-        keys = [QueryKey(0, 0, 0, name) for name in "123"]
-        scores = usable_rows(prediction, truth, keys)
+        queries = list(valid_query_sets(truth))
+        scores = usable_rows(prediction, queries)
         assert [row.key.query_set for row in scores.rows] == ["1", "3"]
-        assert list(scores.left_out) == [keys[1]]
-        assert len(scores.left_out[keys[1]]) > 20
+        (reason,) = scores.left_out.values()
+        assert list(scores.left_out) == [queries[1].key]
+        assert len(reason) > 20
         assert compute(scores.rows)["success"] == 50
-        assert usable_rows(prediction, truth, keys[1:]).rows == scores.rows[1:]
+        assert usable_rows(prediction, queries[1:]).rows == scores.rows[1:]
 
     def test_usable_rows_are_those_of_the_strict_evaluator(self):
         truth = annotation_file(query_set([1, 2]), query_set([5]))
         prediction = submission_file(track([1], 0.9), track([5], 0.1))
-        keys = [QueryKey(0, 0, 0, name) for name in "12"]
-        assert usable_rows(prediction, truth, keys).rows == per_query(prediction, truth)
-        with pytest.raises(DataError, match="cannot be scored"):
-            usable_rows({}, truth, keys)
+        rows = usable_rows(prediction, list(valid_query_sets(truth))).rows
+        assert rows == per_query(prediction, truth)
 
     def test_single_inverted_side_may_cancel(self):
         # Signed areas 2000 and -2000 in the one common frame: 0 / 0, as officially.

@@ -12,7 +12,7 @@ import pytest
 
 from ren_core.errors import DataError, ShapeError
 from vq2d.show.curve import frame_limits
-from vq2d.show.page import ReportEntry, write_index
+from vq2d.show.page import Card, write_index
 from vq2d.show.paint import PREDICTED, QUERY, TRUTH, paint_box, shorten, text_width
 from vq2d.show.scene import (
     TAIL_FRAMES,
@@ -24,7 +24,7 @@ from vq2d.show.scene import (
 )
 from vq2d.show.strip import STRIP_HEIGHT, TRUTH_TOP, TimelineStrip, legend_kinds
 from vq2d.show.summary import best_candidates, choose_panels, draw_summary
-from vq2d.show.view import QueryPicture, box_at, similarity_range
+from vq2d.show.view import AnswerView, box_at, similarity_range
 from vq2d.types import Candidate, QueryKey, ResponseTrack, VisualQuery
 from vq2d.video.writer import write_h264
 
@@ -69,7 +69,7 @@ def make_view(count=40, size_hw=(90, 160), *, query_frame=30, crop_frame=2, **ch
         "metrics": {"stIoU": 0.4},
         "title": "a mug",
     }
-    return QueryPicture(**(settings | changes))
+    return AnswerView(**(settings | changes))
 
 
 def is_near(pixel, colour, tolerance=60):
@@ -362,7 +362,7 @@ def test_index_links_what_exists_and_escapes(tmp_path):
         (folder / name).write_bytes(b"x")
     nasty = '<script>"alert" & co</script>'
     entries = [
-        ReportEntry(
+        Card(
             title=nasty,
             status="missed",
             summary=folder / names[0],
@@ -372,8 +372,8 @@ def test_index_links_what_exists_and_escapes(tmp_path):
             st_iou=float("nan"),
             reason="track: <b>lost</b>",
         ),
-        ReportEntry(title="mug", status="unknown", summary=folder / names[3]),
-        ReportEntry(title="cup", status="missed", reason="the clip is missing"),
+        Card(title="mug", status="unknown", summary=folder / names[3]),
+        Card(title="cup", status="missed", reason="the clip is missing"),
     ]
     page = tmp_path / "index.html"
     write_index(
