@@ -104,7 +104,7 @@ class Sam2Segmenter:
 
     def _embed(self, image: Image) -> None:
         """Encode an image, unless its content is that of the last one."""
-        image = np.ascontiguousarray(image)
+        image = np.array(image)  # frames of a clip are read-only, which torch does not like
         content = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
         content.update(image.data)
         if content.digest() != self._embedded:

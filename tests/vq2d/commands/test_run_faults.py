@@ -147,7 +147,7 @@ def test_a_query_that_cannot_be_drawn_is_listed(run, tmp_path, monkeypatch):
         "not drawn": {"v0-c1-a0-q2": "ValueError: no ink"}
     }
     page = (tmp_path / "out/index.html").read_text()
-    assert "could not be drawn: ValueError: no ink" in page
+    assert "not drawn: ValueError: no ink" in page
     assert len(list((tmp_path / "out/media").glob("*.png"))) == 3
     assert read(tmp_path / "out/figures.json")["metrics"]["success"] == 100
     monkeypatch.undo()

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import html.parser
 import weakref
 from dataclasses import replace
-from urllib.parse import unquote
 
 import av
 import cv2
@@ -11,8 +9,8 @@ import numpy as np
 import pytest
 
 from ren_core.errors import DataError, ShapeError
+from tests.views import GREY, ListFrames, is_near, make_view
 from vq2d.show.curve import frame_limits
-from vq2d.show.page import Card, write_index
 from vq2d.show.paint import PREDICTED, QUERY, TRUTH, paint_box, shorten, text_width
 from vq2d.show.scene import (
     TAIL_FRAMES,
@@ -24,56 +22,8 @@ from vq2d.show.scene import (
 )
 from vq2d.show.strip import STRIP_HEIGHT, TRUTH_TOP, TimelineStrip, legend_kinds
 from vq2d.show.summary import best_candidates, choose_panels, draw_summary
-from vq2d.show.view import AnswerView, box_at, similarity_range
-from vq2d.types import Candidate, QueryKey, ResponseTrack, VisualQuery
-from vq2d.video.writer import write_h264
-
-GREY = 90
-
-
-class ListFrames:
-    """A clip held in memory."""
-
-    def __init__(self, count, size_hw):
-        self.size_hw = size_hw
-        self.images = [np.full((*size_hw, 3), GREY, np.uint8) for _ in range(count)]
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, frame_idx):
-        if not 0 <= frame_idx < len(self):
-            raise IndexError(frame_idx)
-        return self.images[frame_idx]
-
-    def __iter__(self):
-        return iter(self.images)
-
-
-def make_view(count=40, size_hw=(90, 160), *, query_frame=30, crop_frame=2, **changes):
-    box = np.array([20, 10, 60, 50], np.float32)
-    query = VisualQuery(QueryKey(0, 0, 0, "1"), query_frame, crop_frame, box, size_hw)
-    similarity = np.linspace(0.2, 0.7, min(count, query_frame)).astype(np.float32)
-    track = ResponseTrack(5, np.tile(np.array([[40, 20, 80, 60]], np.float32), (6, 1)), 0.9)
-    settings = {
-        "query": query,
-        "frames": ListFrames(count, size_hw),
-        "crop_box_xyxy": box,
-        "similarity": similarity,
-        "candidates": (
-            Candidate(7, (60.0, 40.0), 0.66, track.boxes_xyxy[0], 0.71),
-            Candidate(20, (10.0, 80.0), 0.5),
-        ),
-        "track": track,
-        "truth": replace(track, boxes_xyxy=track.boxes_xyxy + 12),
-        "metrics": {"stIoU": 0.4},
-        "title": "a mug",
-    }
-    return AnswerView(**(settings | changes))
-
-
-def is_near(pixel, colour, tolerance=60):
-    return np.abs(np.asarray(pixel, int) - colour).max() <= tolerance
+from vq2d.show.view import box_at, similarity_range
+from vq2d.types import Candidate, ResponseTrack
 
 
 def decode(path):
@@ -247,14 +197,6 @@ def test_useless_input_is_refused():
         make_view(similarity=np.zeros((2, 3), np.float32))
 
 
-@pytest.mark.parametrize("sizes", [[(31, 64)], [(32, 63)], [(32, 64), (64, 32)]])
-def test_writer_refuses_odd_or_changing_sizes(tmp_path, sizes):
-    images = [np.zeros((*size, 3), np.uint8) for size in sizes]
-    with pytest.raises(ShapeError, match=rf"image {len(sizes)} for q\.mp4 has size"):
-        write_h264(tmp_path / "q.mp4", images, fps=5)
-    assert not list(tmp_path.iterdir())
-
-
 def test_box_line_lies_just_inside_the_box():
     picture = np.full((20, 30, 3), 200, np.uint8)
     paint_box(picture, np.array([5, 4, 15, 12], np.float32), TRUTH, thickness=1)
@@ -334,79 +276,3 @@ def test_text_is_cut_to_its_room():
     assert cut.endswith("…")
     assert text_width(cut, 12) <= 80
     assert shorten("mug", 80, 12, bold=True) == "mug"
-
-
-class Links(html.parser.HTMLParser):
-    """Collects elements, links and text of a page."""
-
-    def __init__(self):
-        super().__init__()
-        self.links, self.tags, self.cards, self.words = [], [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        attributes = dict(attrs)
-        self.links += [v for k, v in attrs if k in ("src", "href", "poster")]
-        if attributes.get("class") == "card":
-            self.cards.append(attributes)
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-
-def test_index_links_what_exists_and_escapes(tmp_path):
-    folder = tmp_path / "queries"
-    folder.mkdir()
-    names = ["a 1#.png", "a 1#.mp4", "a 1#.jpg", "b&.png"]
-    for name in names:
-        (folder / name).write_bytes(b"x")
-    nasty = '<script>"alert" & co</script>'
-    entries = [
-        Card(
-            title=nasty,
-            status="missed",
-            summary=folder / names[0],
-            video=folder / names[1],
-            poster=folder / names[2],
-            score=0.25,
-            st_iou=float("nan"),
-            reason="track: <b>lost</b>",
-        ),
-        Card(title="mug", status="unknown", summary=folder / names[3]),
-        Card(title="cup", status="missed", reason="the clip is missing"),
-    ]
-    page = tmp_path / "index.html"
-    write_index(
-        entries,
-        page,
-        title="Run <1>",
-        figures={"stAP<25>": "0.4 & more"},
-        preset="<fast>",
-        command='run --x "<a>"',
-    )
-    text = page.read_text()
-    found = Links()
-    found.feed(text)
-    words = "".join(found.words)
-    for phrase in (nasty, "track: <b>lost</b>", "Run <1>", "stAP<25>", "0.4 & more", "<fast>"):
-        assert phrase in words
-    assert 'run --x "<a>"' in words
-    assert found.tags.count("script") == 1
-    assert len(found.links) == 6  # a summary is linked twice: the image, and where it leads
-    assert {unquote(link) for link in found.links} == {f"queries/{name}" for name in names}
-    assert all((tmp_path / unquote(link)).is_file() for link in found.links)
-    assert "http" not in text
-    facts = [(c["data-status"], c["data-score"], c["data-st-iou"]) for c in found.cards]
-    assert facts == [("missed", "0.25", ""), ("unknown", "", ""), ("missed", "", "")]
-    assert "missed 2" in words
-    assert "no truth 1" in words
-    assert "the clip is missing" in words
-    assert "found 0" not in words
-    assert "score 0.250" in words
-
-
-def test_index_of_nothing(tmp_path):
-    write_index([], tmp_path / "index.html", title="empty", figures={})
-    text = (tmp_path / "index.html").read_text()
-    assert "all 0" in text
-    assert '<ul class="figures">' not in text
