@@ -4,6 +4,7 @@ from dataclasses import fields
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ren_core import REN, RegionTokens
 from ren_core.aggregation import aggregate
@@ -11,6 +12,7 @@ from ren_core.checkpoints import read_config, save_region_encoder
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.model import head_path
 from ren_core.presets import RENConfig, ren_preset
+from ren_core.prompts import grid_prompts
 from ren_core.region_encoder import RegionEncoder
 from tests.tiny import SPEC, TinyEncoder, tiny_ren
 
@@ -157,3 +159,22 @@ def test_the_head_that_ships_says_what_its_preset_says():
     for field in fields(own):
         if field.name != "head":
             assert said[field.name] == getattr(own, field.name), field.name
+
+
+def test_patches_and_prompts_at_model_resolution(images):
+    ren = tiny_ren()
+    prompts = grid_prompts(ren.image_size, SPEC.grid, "patch")
+    (regions, _) = ren.encode(images, prompts, patches=True)
+    assert not regions.is_merged
+    features = ren.patch_features(images).features[0]
+    expected = F.normalize(features.flatten(1).T, dim=-1)
+    torch.testing.assert_close(regions.prompt_patches, expected)
+    assert ren.encode(images)[0].prompt_patches is None
+
+
+def test_values_of_prompts_are_pooled_over_regions(images):
+    merged = tiny_ren(merge_similarity=0.9, min_group=2).encode(images, patches=True)[0]
+    assert merged.is_merged
+    torch.testing.assert_close(merged.pool(merged.prompt_tokens), merged.tokens)
+    alone = tiny_ren(aggregate=False).encode(images)[0]
+    assert alone.pool(alone.prompt_tokens) is alone.prompt_tokens

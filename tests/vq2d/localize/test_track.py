@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ren_core.errors import ConfigError
-from vq2d.localize.track import TrackConfig, choose, continues, join, track_candidate
+from vq2d.localize.track import TrackConfig, choose, continues, cut_at, join, track_candidate
 from vq2d.masking.base import TrackStep
 from vq2d.types import Candidate, ResponseTrack
 
@@ -94,3 +94,22 @@ def test_joining_never_leaves_a_hole(length, start, later_length, gap):
     first, second = track(0, range(length)), track(start, range(start, start + later_length))
     if continues(first, second, gap):
         assert join(first, second).end_frame == second.end_frame
+
+
+@pytest.mark.parametrize(
+    ("frame", "kept", "expected"),
+    [(12, 15, (13, 20)), (17, 15, (10, 17)), (15, 15, (10, 20)), (30, 15, (10, 20))],
+)
+def test_a_track_is_cut_to_the_side_of_the_seed(frame, kept, expected):
+    boxes = np.arange(40, dtype=np.float32).reshape(10, 4)
+    cut = cut_at(ResponseTrack(10, boxes, 0.5), frame, kept)
+    assert (cut.start_frame, cut.end_frame) == expected
+    np.testing.assert_array_equal(cut.boxes_xyxy, boxes[expected[0] - 10 : expected[1] - 10])
+
+
+def test_a_score_of_zero_ranks_above_a_negative_one():
+    zero, negative = (
+        Candidate(i, (0.0, 0.0), 0.5, np.zeros(4, np.float32), score)
+        for i, score in enumerate((0.0, -0.5))
+    )
+    assert choose([zero, negative], "highest") is zero
