@@ -134,10 +134,10 @@ def _group_mean(values: Tensor, group_index: Tensor, counts: Tensor) -> Tensor:
 
 def _most_central(points_yx: Tensor, group_index: Tensor, counts: Tensor) -> Tensor:
     """Index (G,) of the prompt nearest to its group's centroid; the first one on ties."""
-    points = points_yx.double()
-    centroid = _group_mean(points, group_index, counts).double()
-    distance = (points - centroid[group_index.clamp(min=0)]).square().sum(dim=1)
-    order = np.lexsort((distance.cpu().numpy(), group_index.cpu().numpy()))
-    dropped = int((group_index < 0).sum())
-    starts = dropped + np.concatenate([[0], np.cumsum(counts.cpu().numpy())[:-1]])
+    points, group, size = points_yx.cpu().double(), group_index.cpu(), counts.cpu()
+    centroid = _group_mean(points, group, size)
+    distance = (points - centroid[group.clamp(min=0)]).square().sum(dim=1)
+    order = np.lexsort((distance.numpy(), group.numpy()))
+    dropped = int((group < 0).sum())
+    starts = dropped + np.concatenate([[0], np.cumsum(size.numpy())[:-1]])
     return torch.from_numpy(order[starts].astype(np.int64)).to(points_yx.device)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ren_core.errors import ConfigError, DataError, ShapeError, StaleStageError
+from ren_core.errors import ConfigError, DataError, RunStoppedError, ShapeError, StaleStageError
 
 
 def exit_code(
@@ -30,7 +30,7 @@ def exit_code(
     except usage as err:
         print(err, file=sys.stderr)
         return 2
-    except (DataError, ShapeError, StaleStageError) as err:
+    except (DataError, RunStoppedError, ShapeError, StaleStageError) as err:
         print(err, file=sys.stderr)
         return 1
 

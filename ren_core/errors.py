@@ -15,3 +15,7 @@ class DataError(RuntimeError):
 
 class StaleStageError(RuntimeError):
     """A stage directory was written by another configuration than the one that reads it."""
+
+
+class RunStoppedError(RuntimeError):
+    """A fault that the other items of a run would meet too: a full disk, no memory, a bug."""

@@ -161,8 +161,8 @@ def user_prompts(points_yx: Tensor, size_hw: tuple[int, int], image_size: int) -
             f"prompt {first} = {points_yx[first].tolist()} (y, x) lies outside the image of "
             f"{size_hw[0]}x{size_hw[1]} pixels"
         )
-    scaled = ((pixels.double() + 0.5) * image_size / size).long()
-    return PointPrompts(scaled.clamp(0, image_size - 1))
+    scaled = ((pixels.cpu().double() + 0.5) * image_size / size.cpu()).long()
+    return PointPrompts(scaled.clamp(0, image_size - 1).to(points_yx.device))
 
 
 def to_image_points(points_yx: Tensor, image_size: int, size_hw: tuple[int, int]) -> Tensor:

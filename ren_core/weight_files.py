@@ -121,6 +121,11 @@ def verified_path(file: WeightFile) -> Path:
     """
     target, advice = stored_path(file), remedy(file.name)
     if not record_path(file).is_file():
+        if target.is_file():
+            raise DataError(
+                f"{target} was not fetched by this program, so its size and sha256 are not known; "
+                f"`python pipelines/fetch_weights.py {file.name} --file {target}` takes it in"
+            )
         raise DataError(f"weights {file.name!r} are not in {cache_dir()}; {advice}")
     record = json.loads(record_path(file).read_text())
     check_file(target, size=record["size"], sha256=record["sha256"], advice=advice)

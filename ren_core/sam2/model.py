@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from ren_core import weights
 from ren_core.errors import ConfigError, DataError
-from ren_core.weight_files import remedy, stored_path
 
 SIZES = {
     "sam2.1_hiera_t": "sam2.1-hiera-tiny",
@@ -129,18 +128,17 @@ def check_settings(name: str, dtype: torch.dtype, image_size: int) -> None:
 
 
 def find_checkpoint(name: str, checkpoint: Path | None = None) -> Path:
-    """The weight file of a model: the given one, or the one in the cache folder.
+    """The weight file of a model: the given one, or the one in the cache folder, checked.
 
     Raises:
-        DataError: If there is no such file; the message holds the command that fetches it.
+        DataError: If there is no such file, or it changed since it was fetched; the message holds
+            the command that fetches it.
     """
-    file = weights.find(SIZES[name])
-    path = checkpoint or stored_path(file)
-    if not path.is_file():
-        curl = f"curl -fL --create-dirs -o '{path}' {file.source}"
-        advice = remedy(file.name)
-        raise DataError(f"{path} with the weights of {name} is missing; {advice}, or `{curl}`")
-    return path
+    if checkpoint is None:
+        return weights.path(SIZES[name])
+    if not checkpoint.is_file():
+        raise DataError(f"{checkpoint} with the weights of {name} is missing; check the path")
+    return checkpoint
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from vq2d.commands.shared import (
     chosen_localizer,
     run_command,
 )
+from vq2d.ego4d.annotations import has_annotations
 from vq2d.ego4d.submission import build_submission
 from vq2d.job.oracle import write_oracle_submission
 from vq2d.job.outputs import write_failures, write_submission, write_traces
@@ -153,8 +154,7 @@ def find_data(given: Path | None) -> Path:
     if given is not None:
         return given
     for place in DATA_PLACES:
-        folder = Path(place)
-        if (folder / "v2" / "annotations").is_dir():
-            return folder
+        if has_annotations(Path(place)):
+            return Path(place)
     print("No Ego4D folder was given or found: this run uses the embedded sample (data/sample).")
     return SAMPLE

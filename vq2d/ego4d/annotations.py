@@ -17,7 +17,7 @@ import numpy as np
 
 from ren_core.errors import ConfigError, DataError
 from ren_core.geometry import Boxes
-from vq2d.ego4d.documents import AnnotatedQuery, official_form, valid_query_sets
+from vq2d.ego4d.documents import AnnotatedQuery, is_finite, official_form, valid_query_sets
 from vq2d.types import QueryKey, ResponseTrack, VisualQuery
 from vq2d.video.timeline import CANONICAL_FPS
 
@@ -96,6 +96,11 @@ def version_folders(root: Path) -> list[Path]:
     """
     others = sorted((p for p in root.glob("v[0-9]*") if p.name != "v2"), reverse=True)
     return [root / "v2", *others, root]
+
+
+def has_annotations(root: Path) -> bool:
+    """Whether any version of Ego4D's annotations lies under the ego4d CLI's output directory."""
+    return any((folder / "annotations").is_dir() for folder in version_folders(root))
 
 
 def annotation_path(root: Path, split: str) -> Path:
@@ -284,7 +289,7 @@ def _video_frame(raw: Mapping[str, Any], which: str) -> int:
 
 def _number(value: Any, what: str) -> float:  # noqa: ANN401
     """A finite float."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value):
         raise DataError(f"{what} is {value!r:.40}, expected a finite number")
     return float(value)
 

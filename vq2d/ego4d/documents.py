@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +131,18 @@ def valid_query_sets(annotations: Document) -> Iterator[AnnotatedQuery]:
             f"the annotation file is not in the official form ({type(err).__name__}: {err}); "
             "expected videos > clips > annotations > query_sets, each set with is_valid"
         ) from err
+
+
+def is_finite(number: float) -> bool:
+    """Whether a JSON number is a finite float; whole numbers may have any number of digits.
+
+    >>> is_finite(10**400), is_finite(3)
+    (False, True)
+    """
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def prediction_path(key: QueryKey) -> str:

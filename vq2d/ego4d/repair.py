@@ -198,7 +198,7 @@ def _sorted_boxes(boxes: list[Any], path: str, log: list[str]) -> list[Any]:
     frames = [box.get("fno") if isinstance(box, dict) else None for box in boxes]
     if not all(isinstance(frame, int | float) for frame in frames):
         return boxes
-    ordered = sorted(boxes, key=lambda box: float(box["fno"]))
+    ordered = sorted(boxes, key=lambda box: box["fno"])
     if ordered != boxes:
         log.append(f"{path}: sorted by frame")
     return ordered

@@ -7,7 +7,6 @@ which the official evaluator then breaks. Here an *error* is what either of them
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,12 +16,14 @@ from vq2d.ego4d.documents import (
     CHALLENGE,
     AnnotatedQuery,
     Document,
+    is_finite,
     predicted_track,
     prediction_path,
     valid_query_sets,
 )
 
 Severity = Literal["error", "warning"]
+TOO_LARGE = "found a whole number with more digits than a float can hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,9 @@ def _check_score(score: object, path: str, report: _Report) -> None:
         report.warning(path, f"{score!r} is {_kind(score)} and ranked {how}; write a number")
     elif not isinstance(score, int | float):
         report.error(path, f"found {_kind(score)}, expected a number; 0.0 if there is no track")
-    elif not math.isfinite(score):
+    elif isinstance(score, int) and not is_finite(score):
+        report.error(path, f"{TOO_LARGE}, so the evaluator fails on it; write one below 1e308")
+    elif not is_finite(score):
         report.warning(path, f"found {score}, expected a finite number; NaN ranks above all others")
 
 
@@ -241,6 +244,10 @@ def _check_boxes(boxes: object, path: str, report: _Report) -> bool:
             found = f"{wrong[0]} is {box[wrong[0]]!r}"
             report.error(f"{path}[{position}]", f"{found}, expected a number")
             return False
+        large = [k for k in BOX_KEYS if isinstance(box[k], int) and not is_finite(box[k])]
+        if large:
+            report.error(f"{path}[{position}].{large[0]}", f"{TOO_LARGE}; write one below 1e308")
+            return False
     return True
 
 
@@ -255,13 +262,13 @@ def _check_frames(boxes: Sequence[Document], query: Document, path: str, report:
         )
     elif len(set(frames)) != len(frames):
         report.warning(path, "a frame has two boxes and another none; write one box for each")
-    if frames[0] < 0 or any(frame != int(frame) for frame in frames if math.isfinite(frame)):
+    if frames[0] < 0 or any(frame != int(frame) for frame in frames if is_finite(frame)):
         report.warning(path, f"frames start at {frames[0]}, expected whole numbers from 0 on")
     query_frame = query.get("query_frame")
     if isinstance(query_frame, int | float) and frames[-1] >= query_frame:
         advice = "the response lies before the query frame"
         report.warning(path, f"the last frame is {frames[-1]}, the query's {query_frame}; {advice}")
-    if not all(math.isfinite(box[key]) for box in boxes for key in BOX_KEYS[1:]):
+    if not all(is_finite(box[key]) for box in boxes for key in BOX_KEYS[1:]):
         report.warning(path, "a coordinate is not finite, so no overlap can be computed; mend it")
     elif any(box["x2"] <= box["x1"] or box["y2"] <= box["y1"] for box in boxes):
         report.warning(path, "a box has no area or is inverted; write x1 < x2 and y1 < y2")

@@ -12,7 +12,7 @@ from vq2d.ego4d.annotations import Annotations
 from vq2d.ego4d.clips import open_clip
 from vq2d.ego4d.documents import Document
 from vq2d.ego4d.submission import build_submission
-from vq2d.job.task import Answer, RunReport, Trouble, log_failure, reason_of
+from vq2d.job.task import Answer, RunReport, Trouble
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.track import track_candidate
 from vq2d.types import ResponseTrack
@@ -32,11 +32,8 @@ def write_oracle_submission(
         task, track = answer.task, answer.found.track
         if track is None:
             continue
-        try:
+        with report.guard(Trouble.NO_TRUE_SEED, [task.key], f"true seed of {task.key}"):
             track = _from_true_box(answer, localizer, root) or track
-        except Exception as err:  # noqa: BLE001 - one bad query never ends a run
-            log_failure(f"true seed of {task.key}", err)
-            report.note(Trouble.NO_TRUE_SEED, {task.key: reason_of(err)})
         tracks[task.key] = task.query.to_original(track, task.size_hw)
     submission = build_submission(annotations.document, tracks)
     write_json(out / "submission-true-seeds.json", submission)

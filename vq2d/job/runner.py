@@ -23,9 +23,9 @@ from ren_core.stages import open_stage
 from vq2d.ego4d.annotations import Annotations, Clip
 from vq2d.ego4d.clips import open_clip
 from vq2d.job.answers import load_localization, save_localization
-from vq2d.job.task import Answer, RunReport, Task, Trouble, log_failure, reason_of
+from vq2d.job.task import Answer, RunReport, Task, Trouble
 from vq2d.localize.localizer import Localizer, question_of
-from vq2d.localize.tokens import TokenChunk, clip_tokens, open_tokens
+from vq2d.localize.tokens import clip_tokens, open_tokens
 from vq2d.types import VisualQuery
 from vq2d.video.frames import VideoFrames
 
@@ -113,12 +113,10 @@ class Runner:
         ]
         wanted = [(clip, queries) for clip, queries in wanted if queries]
         for clip, queries in tqdm(wanted, desc="clips", unit="clip", disable=None):
-            try:
+            tasks: list[Task] = []
+            keys = [query.key for query in queries]
+            with report.guard(Trouble.NOT_ANSWERED, keys, f"clip {clip.clip_uid}"):
                 tasks = self._tasks(clip, queries)
-            except Exception as err:  # noqa: BLE001 - one bad clip never ends a run
-                log_failure(f"clip {clip.clip_uid}", err)
-                report.note(Trouble.NOT_ANSWERED, {q.key: reason_of(err) for q in queries})
-                continue
             if overwrite:
                 for task in tasks:
                     task.path.unlink(missing_ok=True)
@@ -156,36 +154,30 @@ class Runner:
         query_bar: tqdm[NoReturn],
     ) -> None:
         """Tokens of one clip, then its queries; afterwards nothing of it is held."""
-        try:
-            with _timed(report.seconds, "tokens"):
-                frames = self._open(tasks[0].clip)
-                chunks = clip_tokens(
-                    frames,
-                    self.localizer.models.encoder,
-                    self.localizer.config.tokens,
-                    directory=self.tokens_dir / frames.fingerprint,
-                    num_frames=max(task.search_end for task in tasks),
-                    on_frames=frame_bar.update,
-                )
-        except Exception as err:  # noqa: BLE001 - one bad clip never ends a run
-            log_failure(f"clip {tasks[0].clip.clip_uid}", err)
-            report.note(Trouble.NOT_ANSWERED, {task.key: reason_of(err) for task in tasks})
+        clip, keys = tasks[0].clip, [task.key for task in tasks]
+        chunks = None
+        with (
+            report.guard(Trouble.NOT_ANSWERED, keys, f"clip {clip.clip_uid}"),
+            _timed(report.seconds, "tokens"),
+        ):
+            frames = self._open(clip)
+            chunks = clip_tokens(
+                frames,
+                self.localizer.models.encoder,
+                self.localizer.config.tokens,
+                directory=self.tokens_dir / frames.fingerprint,
+                num_frames=max(task.search_end for task in tasks),
+                on_frames=frame_bar.update,
+            )
+        if chunks is None:
             query_bar.update(len(tasks))
             return
         with _timed(report.seconds, "queries"):
             for task in tasks:
-                self._answer(task, frames, chunks, report)
+                with report.guard(Trouble.NOT_ANSWERED, [task.key], f"query {task.key}"):
+                    question = question_of(task.query, frames)
+                    save_localization(task.path, self.localizer.localize(question, frames, chunks))
                 query_bar.update()
-
-    def _answer(
-        self, task: Task, frames: VideoFrames, chunks: list[TokenChunk], report: RunReport
-    ) -> None:
-        try:
-            found = self.localizer.localize(question_of(task.query, frames), frames, chunks)
-            save_localization(task.path, found)
-        except Exception as err:  # noqa: BLE001 - one bad query never ends a run
-            log_failure(f"query {task.key}", err)
-            report.note(Trouble.NOT_ANSWERED, {task.key: reason_of(err)})
 
 
 def _short(task: Task) -> str:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from ren_core.errors import DataError
+import torch
+
+from ren_core.errors import DataError, RunStoppedError
 from vq2d.ego4d.annotations import Clip
 from vq2d.types import Localization, QueryKey, ResponseTrack, VisualQuery
+
+SAME_FAULTS = 3
+"""So many equal unexpected errors running are no fault of the clips."""
+EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM)
 
 logger = logging.getLogger(__name__)
 
@@ -91,10 +100,48 @@ class RunReport:
     _troubles: dict[Trouble, dict[QueryKey, str]] = field(
         default_factory=lambda: {trouble: {} for trouble in Trouble}
     )
+    _last_fault: object = None
+    _streak: int = 0
 
     def note(self, trouble: Trouble, reasons: Mapping[QueryKey, str]) -> None:
         """Record one sentence for each query that something went wrong with."""
         self._troubles[trouble].update(reasons)
+
+    @contextmanager
+    def guard(self, trouble: Trouble, keys: Sequence[QueryKey], what: str) -> Iterator[None]:
+        """Note a fault of one clip or query and go on: one bad clip never ends a run.
+
+        Args:
+            trouble: What it means for the queries.
+            keys: The queries that it costs.
+            what: The clip or query, for the log.
+
+        Raises:
+            RunStoppedError: If all others would meet it too: a full disk, no memory, or the same
+                unexpected error for the third time running.
+        """
+        try:
+            yield
+        except Exception as err:
+            self.note(trouble, {key: _reason_of(err) for key in keys})
+            self._stop_if_hopeless(what, err)
+            logger.warning("%s: %s", what, err, exc_info=not isinstance(err, DataError))
+        else:
+            self._last_fault = None
+
+    def _stop_if_hopeless(self, what: str, err: Exception) -> None:
+        advice = "mend that and give the same command again; what is finished is kept"
+        if _is_of_machine(err):
+            raise RunStoppedError(f"stopped at {what}: {_reason_of(err)}; {advice}") from err
+        place = traceback.extract_tb(err.__traceback__)[-1]
+        fault = None if isinstance(err, DataError) else (type(err), place.filename, place.lineno)
+        self._streak = 1 if fault != self._last_fault else self._streak + 1
+        self._last_fault = fault
+        if fault is not None and self._streak == SAME_FAULTS:
+            raise RunStoppedError(
+                f"stopped at {what}: the same error {SAME_FAULTS} times running, "
+                f"{_reason_of(err)} ({place.filename}:{place.lineno}); {advice}"
+            ) from err
 
     def reasons(self, trouble: Trouble) -> Mapping[QueryKey, str]:
         """The sentence for each query with this trouble."""
@@ -106,11 +153,17 @@ class RunReport:
         return {trouble.value: reasons for trouble, reasons in self._troubles.items() if reasons}
 
 
-def reason_of(err: Exception) -> str:
+def _reason_of(err: Exception) -> str:
     """One line for a person; errors that we did not write ourselves carry their type."""
     return str(err) if isinstance(err, DataError) else f"{type(err).__name__}: {err}"
 
 
-def log_failure(what: str, err: Exception) -> None:
-    """Say what failed; with its traceback, unless it is an error that a person can mend."""
-    logger.warning("%s: %s", what, err, exc_info=not isinstance(err, DataError))
+def _is_of_machine(err: BaseException) -> bool:
+    """Whether disk or memory is exhausted; also if that is only the cause of another error."""
+    if isinstance(err, MemoryError | torch.OutOfMemoryError):
+        return True
+    if isinstance(err, OSError) and err.errno in EXHAUSTED:
+        return True
+    if isinstance(err, RuntimeError) and "can't allocate memory" in str(err):  # torch on a CPU
+        return True
+    return err.__cause__ is not None and _is_of_machine(err.__cause__)

@@ -125,8 +125,9 @@ class RegionSegmenter:
     ) -> Segment | None:
         """The salient thing in the crop around a rough box (at a point, if given).
 
-        Where the saliency map disagrees with the rough box, the box is taken. ``outline_size``
-        replaces the configured one.
+        Its score is the share (IoU) in which saliency and rough box agree. Where they disagree, the
+        box is taken; where nothing is salient, the score is 0. ``outline_size`` replaces the
+        configured one.
         """
         H, W = image.shape[:2]
         around = clip_boxes(expand_box(box_xyxy, 1 + 2 * self.config.margin), (H, W))
@@ -145,12 +146,13 @@ class RegionSegmenter:
         union = (part | rough).sum()
         if union == 0:
             return None
-        if (part & rough).sum() / union < self.config.min_overlap:
+        agreement = float((part & rough).sum() / union)
+        if agreement < self.config.min_overlap:
             part = rough
         mask = np.zeros((H, W), bool)
         window.cut_mask(mask)[:] = part
         box = mask_to_box(mask)
-        return None if box is None else Segment(mask, box, float((part & rough).sum() / union))
+        return None if box is None else Segment(mask, box, agreement)
 
     def _region(self, picture: Image, point_xy: NDArray[np.float32]) -> Mask:
         """Cells (h, w) of a window connected to the point's and similar to it."""

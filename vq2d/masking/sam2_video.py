@@ -200,7 +200,7 @@ def model_input(image: Image, size: int, device: torch.device) -> Tensor:
     float64, normalisation in float32.
     """
     squashed = np.array(PIL.Image.fromarray(image).resize((size, size)))
-    unit = (torch.from_numpy(squashed).to(device).permute(2, 0, 1).double() / 255.0).float()
+    unit = (torch.from_numpy(squashed).permute(2, 0, 1).double() / 255.0).float().to(device)
     mean = torch.tensor(PIXEL_MEAN, device=device)[:, None, None]
     std = torch.tensor(PIXEL_STD, device=device)[:, None, None]
     return ((unit - mean) / std).unsqueeze(0)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ren_core.stages import remove_leftovers
 from vq2d.ego4d.clips import open_clip
-from vq2d.job.task import Answer, RunReport, Trouble, log_failure, reason_of
+from vq2d.job.task import Answer, RunReport, Trouble
 from vq2d.scoring.metrics import QueryResult, compute
 from vq2d.show.files import POSTER, SUMMARY, VIDEO, PictureSet, identity_of
 from vq2d.show.page import Card, Status, write_index
@@ -55,11 +55,8 @@ def draw_all(
         if overwrite:
             pictures.forget()
         endings = (SUMMARY, POSTER, VIDEO) if videos else (SUMMARY,)
-        try:
+        with report.guard(Trouble.NOT_DRAWN, [key], f"pictures of {key}"):
             pictures.draw(endings, lambda: _view(answer, root, metrics, title))  # noqa: B023
-        except Exception as err:  # noqa: BLE001 - one bad picture never ends a run
-            log_failure(f"pictures of {key}", err)
-            report.note(Trouble.NOT_DRAWN, {key: reason_of(err)})
         reason = _reason(report, key)
         cards.append(_card(answer, row, pictures, videos=videos, reason=reason))
     cards += [

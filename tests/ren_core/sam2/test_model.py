@@ -10,6 +10,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
+from ren_core import weight_files, weights
 from ren_core.errors import ConfigError, DataError
 from ren_core.sam2 import model as sam2_model
 from ren_core.sam2.model import Sam2Model
@@ -76,7 +77,8 @@ def test_hydra_is_left_as_it_was_found(model):
 
 def test_a_checkpoint_is_found_in_the_cache_and_loaded(model, tmp_path, monkeypatch):
     monkeypatch.setenv("REN_CACHE", str(tmp_path))
-    torch.save({"model": model.network.state_dict()}, tmp_path / "sam2.1_hiera_tiny.pt")
+    torch.save({"model": model.network.state_dict()}, tmp_path / "copy.pt")
+    weight_files.fetch(weights.find("sam2.1-hiera-tiny"), local=tmp_path / "copy.pt")
     loaded = Sam2Model.from_checkpoint(
         "sam2.1_hiera_t", device="cpu", dtype=torch.bfloat16, image_size=128
     )
@@ -89,13 +91,27 @@ def test_a_checkpoint_is_found_in_the_cache_and_loaded(model, tmp_path, monkeypa
     assert (explicit.dtype, explicit.image_size) == (torch.float32, 1024)
 
 
-def test_a_missing_checkpoint_names_the_commands_that_fetch_it(tmp_path, monkeypatch):
+def test_a_missing_checkpoint_names_the_command_that_fetches_it(tmp_path, monkeypatch):
     monkeypatch.setenv("REN_CACHE", str(tmp_path))
-    with pytest.raises(DataError, match=r"large.pt .*is missing.* https://dl.fbaipublic") as caught:
+    with pytest.raises(DataError, match=r"are not in .*fetch_weights.py sam2.1-hiera-large"):
         Sam2Model.from_checkpoint(device="cpu")
-    assert "fetch_weights.py sam2.1-hiera-large" in str(caught.value)
-    with pytest.raises(DataError, match=r"other.pt .*fetch_weights.py sam2.1-hiera-base-plus"):
+    with pytest.raises(DataError, match=r"other.pt with the weights of .* is missing"):
         sam2_model.find_checkpoint("sam2.1_hiera_b+", tmp_path / "other.pt")
+
+
+def test_only_a_checkpoint_that_was_checked_is_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("REN_CACHE", str(tmp_path / "cache"))
+    name, file = "sam2.1_hiera_t", weights.find("sam2.1-hiera-tiny")
+    stored = weight_files.stored_path(file)
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(b"weights")
+    with pytest.raises(DataError, match=r"was not fetched by this program.*--file .*takes it in"):
+        sam2_model.find_checkpoint(name)
+    weight_files.fetch(file, local=stored)
+    assert sam2_model.find_checkpoint(name) == stored
+    stored.write_bytes(b"w3ights")
+    with pytest.raises(DataError, match=r"has sha256 .* instead of"):
+        sam2_model.find_checkpoint(name)
 
 
 def test_checkpoints_that_do_not_fit_are_explained(model):

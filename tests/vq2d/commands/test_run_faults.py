@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +17,10 @@ import torch
 from ren_core.stages import file_fingerprint
 from tests.clips import BLUE, FRAMES, RED, clip_json, frame, query_set, write_annotations
 from tests.job import tiny_localizer
+from tests.places import SAMPLE
 from tests.synthetic import write_video
 from vq2d.commands import run as run_vq2d
+from vq2d.commands.shared import annotations_of
 from vq2d.job.oracle import track_candidate
 from vq2d.show import files as pictures
 
@@ -302,3 +305,17 @@ def test_killed_twenty_times_and_restarted_every_file_is_the_same(clips, tmp_pat
             assert child.exitcode == 1
             assert contents(tmp_path / name) == expected
             completed += 1
+
+
+def test_the_data_are_found_in_any_version_of_the_layout(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run_vq2d.find_data(None) == SAMPLE
+    assert "this run uses the embedded sample" in capsys.readouterr().out
+    write_root(tmp_path / "kept", tmp_path, lambda document: None)
+    for folder in ("v1", "."):
+        (tmp_path / "data/ego4d" / folder).mkdir(parents=True, exist_ok=True)
+        annotations = next(tmp_path.rglob("annotations"))
+        annotations.rename(tmp_path / "data/ego4d" / folder / "annotations")
+        assert run_vq2d.find_data(None) == Path("data/ego4d")
+        assert annotations_of(Path("data/ego4d"), "val").query_sets
+    assert "sample" not in capsys.readouterr().out

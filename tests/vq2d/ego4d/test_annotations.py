@@ -109,6 +109,7 @@ DAMAGED = {
     "query_frame is True": query(query_frame=True),
     "visual_crop is None, expected an object": query(visual_crop=None),
     "visual_crop.x is 'left'": query(visual_crop=box(99, x="left")),
+    "visual_crop.x is 1000": query(visual_crop=box(99, x=10**400)),
     "visual_crop.y is nan": query(visual_crop=box(99, y=float("nan"))),
     "visual_crop has no area": query(visual_crop=box(99, width=0.0)),
     "visual_crop has image size 0 x 480": query(visual_crop=box(99, original_width=0)),

@@ -205,6 +205,7 @@ class TestValidate:
             ({"bboxes": [], "score": [1]}, "error", ".score", "found a list"),
             ({"bboxes": [], "score": True}, "warning", ".score", "ranked as 0 or 1"),
             ({"bboxes": [], "score": float("nan")}, "warning", ".score", "ranks above"),
+            ({"bboxes": [], "score": 10**400}, "error", ".score", "more digits than a float"),
         ],
     )
     def test_faults_of_a_track(self, annotations, submission, value, severity, place, message):
@@ -220,6 +221,8 @@ class TestValidate:
             (1, {"fno": 40}, "error", "cannot fill frames 30..40"),
             (1, {"x1": "1"}, "error", "x1 is '1'"),
             (1, {"fno": None}, "error", "fno is None"),
+            (1, {"x2": 10**400}, "error", "more digits than a float"),
+            (1, {"fno": -(10**400)}, "error", "more digits than a float"),
             (1, {"fno": 32}, "warning", "two boxes"),
             (1, {"x1": float("nan")}, "warning", "not finite"),
             (1, {"x1": 99}, "warning", "no area or is inverted"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import weakref
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from ren_core.errors import DataError, RunStoppedError
 from tests.clips import (
     BLUE,
     FRAMES,
@@ -30,7 +32,7 @@ from vq2d.ego4d.annotations import load_annotations
 from vq2d.job.answers import load_localization
 from vq2d.job.outputs import write_failures
 from vq2d.job.runner import Runner
-from vq2d.job.task import Trouble
+from vq2d.job.task import RunReport, Trouble
 from vq2d.localize.encode import EncodeConfig, TokenEncoder
 from vq2d.localize.presets import VQ2DConfig
 from vq2d.localize.search import SearchConfig
@@ -125,7 +127,7 @@ def test_each_crop_of_each_frame_is_encoded_once(root, tmp_path):
     encoder = runner.localizer.models.encoder
     original = encoder.regions
     encoder.regions = lambda images: grids.append(len(images)) or original(images)
-    runner.localizer.localize = lambda *_: (_ for _ in ()).throw(RuntimeError("not now"))
+    runner.localizer.localize = lambda *_: (_ for _ in ()).throw(DataError("not now"))
     report = runner.run()
     assert sum(grids) == 2 * 5 * FRAMES  # two clips, whatever the number of queries
     assert len(report.reasons(Trouble.NOT_ANSWERED)) == 5
@@ -283,3 +285,56 @@ def test_answers_know_the_weights_of_segmenter_and_tracker(root, tmp_path):
     )
     assert first.tokens_dir == other.tokens_dir
     assert first.answers_dir != other.answers_dir
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def wrapped():
+    try:
+        raise MemoryError("no memory")
+    except MemoryError as err:
+        raise DataError("this clip could not be read") from err
+
+
+@pytest.mark.parametrize("error", [FULL, MemoryError("no memory"), torch.OutOfMemoryError("GPU")])
+def test_a_fault_of_the_machine_stops_the_run_at_once(root, tmp_path, monkeypatch, error):
+    tried = []
+
+    def no_room(*args, **options):
+        tried.append(args)
+        raise error
+
+    monkeypatch.setattr("vq2d.job.runner.clip_tokens", no_room)
+    with pytest.raises(RunStoppedError, match=r"stopped at clip one: .*; mend that and give the"):
+        make_runner(root, tmp_path / "cache").run()
+    assert len(tried) == 1
+
+
+def test_so_does_one_that_only_caused_another_error():
+    report = RunReport()
+    with (
+        pytest.raises(RunStoppedError, match="stopped at clip a"),
+        report.guard(Trouble.NOT_ANSWERED, [], "clip a"),
+    ):
+        wrapped()
+
+
+def test_the_same_unexpected_error_three_times_running_stops_the_run():
+    report, keys = RunReport(), [QueryKey(0, 0, 0, str(i)) for i in range(9)]
+
+    def meet(i, error):
+        with report.guard(Trouble.NOT_ANSWERED, [keys[i]], f"query {i}"):
+            raise error
+
+    for i in range(4):  # known kinds of damage never stop a run
+        meet(i, DataError(f"clip {i} is damaged"))
+    meet(4, KeyError("x"))
+    meet(5, KeyError("y"))
+    with report.guard(Trouble.NOT_ANSWERED, [keys[5]], "query 5"):
+        pass
+    meet(6, KeyError("z"))  # not running
+    meet(7, KeyError("z"))
+    with pytest.raises(RunStoppedError, match=r"stopped at query 8: the same error 3 times"):
+        meet(8, KeyError("z"))
+    assert len(report.reasons(Trouble.NOT_ANSWERED)) == 9

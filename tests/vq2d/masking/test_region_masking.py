@@ -44,7 +44,9 @@ def test_without_saliency_the_patches_own_box_is_the_answer():
     box = np.array([48, 36, 72, 60], np.float32)
     segment = blind.from_point(picture(box), (60, 48))
     assert float(box_iou(segment.box_xyxy, box)) > 0.3
-    assert segment.score == pytest.approx(1.0)
+    assert segment.score == 0  # nothing speaks for it
+    seeing = segmenter().from_point(picture(box), (60, 48))
+    assert seeing.score > 0.3
 
 
 def test_a_box_is_trimmed_to_the_thing_in_it():
