@@ -1,14 +1,16 @@
 """Content-addressed stage directories, atomic files, resume.
 
 A stage directory is named after a hash of its configuration, of the directories it reads and of
-the code version of the stage. A file in it exists only when it is complete.
+the code that computes it. A file in it exists only when it is complete.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
+import logging
 import math
 import os
 import platform
@@ -20,10 +22,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
+from ren_core.code_identity import code_digest
 from ren_core.errors import StaleStageError
+
+logger = logging.getLogger(__name__)
 
 ABANDONED_SECONDS = 24 * 3600
 """A temporary older than this counts as left behind, whichever machine made it."""
+
+LOCK_SECONDS = 60
+"""How long a process waits for another one that is making the same directory."""
+
+DISTRIBUTIONS = {
+    "torch": ("torch",),
+    "numpy": ("numpy",),
+    "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
+    "av": ("av",),
+}
+"""The packages whose versions may move a number, and the names under which they are installed."""
 
 
 def digest(value: object, length: int = 12) -> str:
@@ -51,35 +69,72 @@ def to_plain(value: Any) -> Any:  # noqa: ANN401 - JSON-like values of any depth
 
 
 def open_stage(
-    out: Path, name: str, config: object, *, upstream: Sequence[str] = (), version: int = 1
+    out: Path,
+    name: str,
+    config: object,
+    *,
+    upstream: Sequence[str] = (),
+    code: str | None = None,
+    version: int = 1,
 ) -> Path:
     """Make (or find again) the directory of one stage; what killed runs left in it is removed.
+
+    Several processes may open one stage at the same moment. Where the directory was made under
+    other versions of Python or of the packages that compute, one line of the log says so.
 
     Args:
         out: Directory of the run's stages.
         name: The stage, such as ``"tokens"``.
         config: Everything that decides the content of the stage, and nothing else.
         upstream: Names of the stage directories, or fingerprints of the files, that it reads.
-        version: Raised in the code whenever the stage's numbers change.
+        code: The module that computes the stage, usually ``__name__``; its code and all that it
+            imports of ours belongs to the stage's identity.
+        version: Raised in the code whenever the stage's numbers change, where ``code`` is not said.
 
     Returns:
-        ``out/<name>-<hash>``, holding ``stage.json``.
+        ``out/<name>-<hash>``, holding ``stage.json``: the identity that was hashed, and versions.
 
     Raises:
+        DataError: If the source of ``code`` cannot be found or parsed.
         StaleStageError: If the directory was written with another configuration.
     """
     identity = {"config": to_plain(config), "upstream": list(upstream), "version": version}
+    if code is not None:
+        identity["code"] = code_digest(code)
     directory = out / f"{name}-{digest(identity)}"
-    directory.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(directory)
     record = directory / "stage.json"
     if not record.exists():
-        write_json(record, identity)
-    elif json.loads(record.read_text()) != json.loads(json.dumps(identity)):
+        directory.mkdir(parents=True, exist_ok=True)
+        with FileLock(directory / ".stage.lock", timeout=LOCK_SECONDS):
+            if not record.exists():
+                write_json(record, {**identity, "versions": _versions()})
+
+    written = json.loads(record.read_text())
+    versions = written.pop("versions", _versions())
+    if written != json.loads(json.dumps(identity)):
         raise StaleStageError(
             f"{directory} was written with another configuration; remove it or choose another --out"
         )
+    now = _versions()
+    changed = [f"{k} {versions.get(k)}, now {now[k]}" for k in now if versions.get(k) != now[k]]
+    if changed:
+        logger.info("%s was made with other versions: %s", directory, "; ".join(changed))
+    remove_leftovers(directory)
     return directory
+
+
+@cache
+def _versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that compute; None for what is not installed."""
+    versions = {name: _first_version(names) for name, names in DISTRIBUTIONS.items()}
+    return {"python": platform.python_version(), **versions}
+
+
+def _first_version(distributions: Sequence[str]) -> str | None:
+    for name in distributions:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return None
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -11,7 +13,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from ren_core.errors import StaleStageError
+from ren_core import stages
+from ren_core.code_identity import code_digest
+from ren_core.errors import DataError, StaleStageError
 from ren_core.stages import atomic_path, file_fingerprint, open_stage, remove_leftovers, write_json
 
 KILLED = """
@@ -21,6 +25,26 @@ from ren_core.stages import atomic_path
 with atomic_path(Path(sys.argv[1])) as tmp:
     tmp.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+TOGETHER = """
+import sys, time
+from pathlib import Path
+from ren_core import stages
+out, go = Path(sys.argv[1]), Path(sys.argv[2])
+write, made = stages.write_json, []
+def write_slowly(target, value):
+    made.append(target)
+    time.sleep(0.02)
+    write(target, value)
+stages.write_json = write_slowly
+(out / f"ready-{sys.argv[3]}").touch()
+until = time.monotonic() + 60
+while not go.exists() and time.monotonic() < until:
+    time.sleep(0.001)
+for number in range(20):
+    stages.open_stage(out, "tokens", {"number": number}, code="ren_core.stages")
+print(len(made))
 """
 
 
@@ -42,6 +66,83 @@ def test_a_stage_directory_belongs_to_one_configuration(tmp_path):
     (first / "stage.json").write_text(json.dumps({"config": "edited"}))
     with pytest.raises(StaleStageError, match="another configuration"):
         open_stage(tmp_path, "tokens", Settings())
+
+
+def test_the_code_belongs_to_the_identity(tmp_path, monkeypatch):
+    plain = open_stage(tmp_path, "tokens", Settings())
+    stage = open_stage(tmp_path, "tokens", Settings(), code="ren_core.stages")
+    assert stage not in {plain, open_stage(tmp_path, "tokens", Settings(), code="ren_core.errors")}
+    assert stage == open_stage(tmp_path, "tokens", Settings(), code="ren_core.stages")
+    assert stage != open_stage(tmp_path, "tokens", Settings(), code="ren_core.stages", version=2)
+    record = json.loads((stage / "stage.json").read_text())
+    assert record["code"] == code_digest("ren_core.stages")
+    assert "code" not in json.loads((plain / "stage.json").read_text())
+    monkeypatch.setattr(stages, "code_digest", lambda module: f"edited {module}")
+    assert stage != open_stage(tmp_path, "tokens", Settings(), code="ren_core.stages")
+    monkeypatch.undo()
+    with pytest.raises(DataError, match=r"ren_core\.gone"):
+        open_stage(tmp_path, "tokens", Settings(), code="ren_core.gone")
+
+
+def test_other_versions_are_said_and_not_refused(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "ren_core.stages")
+    stage = open_stage(tmp_path, "tokens", Settings())
+    versions = json.loads((stage / "stage.json").read_text())["versions"]
+    assert list(versions) == ["python", "torch", "numpy", "opencv", "av"]
+    assert versions["python"] == platform.python_version()
+    assert all(versions.values())
+    assert open_stage(tmp_path, "tokens", Settings()) == stage
+    assert not caplog.records
+
+    monkeypatch.setattr(stages, "_versions", lambda: {**versions, "torch": "0.4", "av": None})
+    content = (stage / "stage.json").read_bytes()
+    assert open_stage(tmp_path, "tokens", Settings()) == stage
+    assert (stage / "stage.json").read_bytes() == content
+    (line,) = caplog.messages
+    assert f"torch {versions['torch']}, now 0.4; av {versions['av']}, now None" in line
+
+
+def test_a_package_that_is_not_installed_has_no_version(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        stages, "DISTRIBUTIONS", {"none": ("no-such", "nor-this"), "np": ("numpy",)}
+    )
+    versions = stages._versions.__wrapped__()
+    assert versions["none"] is None
+    assert versions["np"]
+
+
+def test_a_stage_that_knew_no_versions_is_read(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "ren_core.stages")
+    stage = open_stage(tmp_path, "tokens", Settings())
+    record = json.loads((stage / "stage.json").read_text())
+    del record["versions"]
+    write_json(stage / "stage.json", record)
+    assert open_stage(tmp_path, "tokens", Settings()) == stage
+    assert not caplog.records
+
+
+def test_two_processes_open_one_stage_at_the_same_moment(tmp_path):
+    go = tmp_path / "go"
+    command = [sys.executable, "-c", TOGETHER, str(tmp_path), str(go)]
+    both = [
+        subprocess.Popen([*command, str(i)], stdout=subprocess.PIPE, text=True) for i in range(2)
+    ]
+    while len(list(tmp_path.glob("ready-*"))) < 2:
+        assert all(process.poll() is None for process in both)
+        time.sleep(0.01)
+    go.touch()
+    made = [int(process.communicate(timeout=60)[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum(made) == 20, "each stage is made once"
+    records = list(tmp_path.glob("tokens-*/stage.json"))
+    assert {json.loads(file.read_text())["config"]["number"] for file in records} == set(range(20))
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_stage_that_is_there_is_opened_without_a_lock(tmp_path, monkeypatch):
+    stage = open_stage(tmp_path, "tokens", Settings())
+    monkeypatch.setattr(stages, "FileLock", None)  # its folder may be one that can only be read
+    assert open_stage(tmp_path, "tokens", Settings()) == stage
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
