@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ren_core.configuration import configuration
 from ren_core.encoders.base import EncoderSpec, PatchEncoder, fingerprint
 from ren_core.encoders.embedded import EmbeddedEncoder
 from ren_core.images import Image, to_batch
@@ -30,7 +30,7 @@ Features = dict[str, Tensor]
 Encode = Callable[[Image], Features]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class FeatureConfig:
     """What decides the content of stored features."""
 

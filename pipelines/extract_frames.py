@@ -14,7 +14,6 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import cv2
 from tqdm import tqdm
 
 from ren_core.command import add_fields, exit_code, typed_fields
+from ren_core.configuration import Count, ImageSize, configuration
 from ren_core.errors import ConfigError, DataError
 from ren_core.images import Image
 from ren_core.stages import atomic_path, file_fingerprint, open_stage, write_json
@@ -34,7 +34,7 @@ JPEG_QUALITY = 95
 logger = logging.getLogger("extract_frames")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class FrameConfig:
     """What decides the pictures of a clip.
 
@@ -44,16 +44,9 @@ class FrameConfig:
         long_side: Largest length of the longer side, in pixels.
     """
 
-    take_every: int = 75
-    short_side: int = 288
-    long_side: int = 512
-
-    def __post_init__(self) -> None:
-        if min(self.take_every, self.short_side, self.long_side) < 1:
-            raise ConfigError(
-                f"take_every, short_side and long_side must be at least 1, got {self.take_every}, "
-                f"{self.short_side} and {self.long_side}"
-            )
+    take_every: Count = 75
+    short_side: ImageSize = 288
+    long_side: ImageSize = 512
 
 
 def main(argv: Sequence[str] | None = None) -> int:

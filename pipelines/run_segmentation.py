@@ -93,7 +93,7 @@ def chosen_methods(kinds: Sequence[str], thresholds: Sequence[float]) -> tuple[M
     methods = []
     for kind in kinds:
         source, prompting = kind.split("-")
-        method = Method(source=source, prompting=prompting)
+        method = Method(source=source, prompting=prompting)  # type: ignore[arg-type]  # it checks
         merged = [replace(method, merge_similarity=mu) for mu in thresholds]
         methods += [method, *(merged if source == "ren" else ())]
     return tuple(methods)

@@ -327,7 +327,8 @@ def _named_config(name: str | Path) -> RENConfig:
         return ren_preset(str(name))
     path = Path(name)
     if path.suffix == ".safetensors" and path.is_file():
-        stored = {k: v for k, v in read_config(path).items() if k in RENConfig.__slots__}
+        known = {f.name for f in fields(RENConfig)}
+        stored = {k: v for k, v in read_config(path).items() if k in known}
         if "encoder" not in stored:
             raise DataError(f"{path} does not say which encoder it belongs to; pass encoder=NAME")
         return RENConfig(**{**stored, "head": str(path)})  # type: ignore[arg-type]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
+from pydantic import Field
+
+from ren_core.configuration import Cosine, Count, GridSize, ImageSize, configuration
 from ren_core.errors import ConfigError
 from ren_core.prompts import SLIC_COMPACTNESS
 
-PROMPTING = ("grid", "slic")
+Prompting = Literal["grid", "slic"]
+PROMPTING: tuple[Prompting, ...] = get_args(Prompting)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class RENConfig:
     """What decides the region tokens of an image.
 
@@ -29,25 +33,14 @@ class RENConfig:
 
     encoder: str
     head: str
-    input_size: int | None = None
-    prompting: str = "slic"
-    grid_size: int = 37
-    grid_convention: str = "border"
-    compactness: float = SLIC_COMPACTNESS
+    input_size: ImageSize | None = None
+    prompting: Prompting = "slic"
+    grid_size: GridSize = 37
+    grid_convention: Literal["border", "patch"] = "border"
+    compactness: Annotated[float, Field(gt=0, le=10_000)] = SLIC_COMPACTNESS
     aggregate: bool = True
-    merge_similarity: float = 0.975
-    min_group: int = 3
-
-    def __post_init__(self) -> None:
-        if self.prompting not in PROMPTING:
-            raise ConfigError(f"prompting must be one of {PROMPTING}, got {self.prompting!r}")
-        if self.grid_size < 1 or self.min_group < 1:
-            raise ConfigError(
-                f"grid_size and min_group must be at least 1, got {self.grid_size} and "
-                f"{self.min_group}"
-            )
-        if not -1 <= self.merge_similarity <= 1:
-            raise ConfigError(f"merge_similarity is a cosine, got {self.merge_similarity}")
+    merge_similarity: Cosine = 0.975
+    min_group: Count = 3
 
 
 PRESETS: dict[str, RENConfig] = {

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ren_core.configuration import configuration
 from ren_core.encoders.base import EncoderSpec, PatchEncoder, check_region_masks, squash
 from ren_core.encoders.openclip import OpenClipViT
 from ren_core.encoders.timm_vit import TimmViT
@@ -30,7 +31,7 @@ Vanished = Literal["overlap", "drop"]
 TOUCHES = 1e-6  # share of a patch from which a region overlaps it; less is rounding
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class TransferConfig:
     """How regions of pixels become regions of patches.
 
@@ -43,11 +44,6 @@ class TransferConfig:
 
     patches: Membership = "centre"
     vanished: Vanished = "overlap"
-
-    def __post_init__(self) -> None:
-        for value, kind in ((self.patches, Membership), (self.vanished, Vanished)):
-            if value not in get_args(kind):
-                raise ConfigError(f"choose one of {get_args(kind)}, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from eval.cost.flops import ren_flops, sam2_flops
 from eval.cost.measure import grouped_tokens
 from eval.cost.sweep import Method
 from ren_core.aggregation import aggregate
+from ren_core.configuration import configuration
 from ren_core.encoders.base import PatchEncoder, squash
 from ren_core.errors import ConfigError
 from ren_core.images import to_batch, to_picture
@@ -46,7 +48,7 @@ PACKAGES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class CompareConfig:
     """How the methods are run.
 
@@ -57,12 +59,8 @@ class CompareConfig:
             drops masks whose boxes nearly agree.
     """
 
-    at_once: int | None = None
+    at_once: Annotated[int, Field(ge=0, le=128**2)] | None = None
     filtered: bool = True
-
-    def __post_init__(self) -> None:
-        if self.at_once is not None and self.at_once < 0:
-            raise ConfigError(f"prompts at once must be 0 (all) or more, got {self.at_once}")
 
     def batch(self, prompts: int, default: int) -> int:
         """Prompts at once, given a method's own default."""

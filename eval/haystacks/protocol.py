@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.coco import FETCH, ZIPS
+from ren_core.configuration import Cosine, Count, Seed, configuration
 from ren_core.errors import ConfigError, DataError
 
 SIZES = (1, 2, 3, 5, 10, 20, 50, 100, 500, 1000)
@@ -34,7 +35,7 @@ _QUESTION = re.compile(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class HaystackConfig:
     """The protocol.
 
@@ -45,17 +46,12 @@ class HaystackConfig:
         seed: Of the bootstrap.
     """
 
-    threshold: float = 0.05
+    threshold: Cosine = 0.05
     template: str = "This is a photo of {}."
-    resamples: int = 100
-    seed: int = 0
+    resamples: Count = 100
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if not -1 <= self.threshold <= 1 or self.resamples < 1:
-            raise ConfigError(
-                f"need a threshold in -1..1 and at least 1 resample, got {self.threshold} and "
-                f"{self.resamples}"
-            )
         if self.template.count("{}") != 1:
             raise ConfigError(f"the template must hold one {{}}, got {self.template!r}")
 

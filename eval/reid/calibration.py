@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from eval.features import picture_key
 from eval.reid.pointing import PointingCase, PointingRow, evaluate_pointing
@@ -24,11 +26,14 @@ from eval.reid.protocol import (
 )
 from eval.reid.tokens import Comparison, PointTokens, QueryKind, Tokenize, TokensByKind
 from ren_core.aggregation import aggregate
+from ren_core.configuration import Cosine, Count, configuration
 from ren_core.errors import DataError
 from ren_core.images import Image
 
+SIMILARITIES = (0.6, 0.8, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@configuration()
 class CalibrationConfig:
     """What is tried.
 
@@ -39,10 +44,10 @@ class CalibrationConfig:
         min_group: Groups of fewer prompts are dropped.
     """
 
-    kinds: tuple[str, ...]
+    kinds: Annotated[tuple[str, ...], Field(min_length=1)]
     query: QueryKind = "centre"
-    similarities: tuple[float, ...] = (0.6, 0.8, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99, 1.0)
-    min_group: int = 3
+    similarities: Annotated[tuple[Cosine, ...], Field(min_length=1)] = SIMILARITIES
+    min_group: Count = 3
 
     def comparisons(self) -> list[Comparison]:
         """Every kind of tokens as it is."""

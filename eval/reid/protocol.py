@@ -10,19 +10,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 from tqdm import tqdm
 
 from eval.ranking import average_precision, r_precision, roc_auc
 from eval.reid.tokens import Comparison, QueryKind, Tokenize, query_tokens
+from ren_core.configuration import Count, configuration
 from ren_core.errors import DataError
 from ren_core.geometry import Mask
 from ren_core.images import Image
+
+_Position = Annotated[int, Field(ge=0, le=10_000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class Video:
     masks: tuple[Path, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class ReidConfig:
     """The protocol.
 
@@ -43,8 +48,8 @@ class ReidConfig:
         query_frames: Positions of the query frames in each video.
     """
 
-    gallery_step: int = 5
-    query_frames: tuple[int, ...] = (2, 4, 8)
+    gallery_step: Count = 5
+    query_frames: Annotated[tuple[_Position, ...], Field(min_length=1)] = (2, 4, 8)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

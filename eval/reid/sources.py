@@ -16,7 +16,7 @@ from ren_core.presets import RENConfig
 from ren_core.prompts import grid_centres, grid_prompts, slic_prompts, to_image_points
 from ren_core.region_encoder import RegionEncoder
 from ren_core.regions import pool_labels
-from ren_core.training.config import TrainConfig
+from ren_core.training.config import Start, TrainConfig
 from ren_core.training.start import build_head
 
 MakeTokens = Callable[[Image, Features], TokensByKind]
@@ -112,7 +112,7 @@ def head_source(
     return TokenSource(tuple(name for name in (ren, aligned, joined) if name is not None), make)
 
 
-def fresh_head(spec: EncoderSpec, start: str, seed: int) -> RegionEncoder:
+def fresh_head(spec: EncoderSpec, start: Start, seed: int) -> RegionEncoder:
     """A head before training, in evaluation mode; ``start`` as in ``TrainConfig``."""
     config = TrainConfig(steps=1, warmup=0, start=start, seed=seed)
     return build_head(spec.dim, spec.grid, config).eval()

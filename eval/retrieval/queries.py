@@ -7,18 +7,21 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from eval.coco import CocoImage, CocoObject, CocoSplit
 from eval.ranking import average_precision, precision_at
+from ren_core.configuration import Count, Seed, configuration
 from ren_core.errors import ConfigError, DataError
 
 Scores = NDArray[np.float32]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class QueryConfig:
     """Which objects are queries, and how their vectors are made.
 
@@ -29,17 +32,10 @@ class QueryConfig:
         seed: Of the choice of objects and of prompts.
     """
 
-    per_class: int = 50
-    min_area: float = 32.0**2
-    points: int = 128
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.per_class < 1 or self.points < 1 or self.min_area < 0:
-            raise ConfigError(
-                f"need per_class >= 1, points >= 1 and min_area >= 0, got {self.per_class}, "
-                f"{self.points} and {self.min_area}"
-            )
+    per_class: Count = 50
+    min_area: Annotated[float, Field(ge=0, le=4096**2)] = 32.0**2
+    points: Count = 128
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, slots=True)

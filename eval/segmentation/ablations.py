@@ -14,6 +14,7 @@ from eval.segmentation.compare import Score
 from eval.segmentation.config import Method
 from eval.segmentation.confusion import mean_iou
 from eval.segmentation.report import by_method, mean_and_spread
+from ren_core.presets import PROMPTING, Prompting
 from ren_core.stages import atomic_path
 
 PATCHES = Method(source="patches")
@@ -41,7 +42,7 @@ class AblationRow:
     spread: float
 
 
-def token_count_methods(thresholds: Sequence[float], prompting: str = "grid") -> list[Method]:
+def token_count_methods(thresholds: Sequence[float], prompting: Prompting = "grid") -> list[Method]:
     """Patches, REN tokens each for itself, and merged from every cosine, the strictest first."""
     merged = sorted(set(thresholds), reverse=True)
     return [
@@ -55,7 +56,7 @@ def prompting_methods(merge_similarity: float) -> list[Method]:
     """Grid and SLIC prompts, each without and with merging."""
     return [
         Method(prompting=prompting, merge_similarity=mu)
-        for prompting in ("grid", "slic")
+        for prompting in PROMPTING
         for mu in (None, merge_similarity)
     ]
 

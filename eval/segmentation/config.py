@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from ren_core.configuration import Cosine, Count, GridSize, Seed, Share, configuration
 from ren_core.errors import ConfigError
-from ren_core.presets import PROMPTING
+from ren_core.presets import Prompting
 from ren_core.schedule import learning_rate_factor
 
-SOURCES = ("patches", "ren")
-SCHEDULES = ("cosine", "linear")
-AUGMENTATIONS = ("none", "resized-crop", "scale-crop")
-SQUASHES = ("bicubic", "bilinear")
+Source = Literal["patches", "ren"]
+Schedule = Literal["cosine", "linear"]
+Augmentation = Literal["none", "resized-crop", "scale-crop"]
+Squash = Literal["bicubic", "bilinear"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class Method:
     """One row of a segmentation table.
 
@@ -27,17 +30,10 @@ class Method:
         min_group: Merged groups of fewer tokens are dissolved into the most similar kept group.
     """
 
-    source: str = "ren"
-    prompting: str = "grid"
-    merge_similarity: float | None = None
-    min_group: int = 3
-
-    def __post_init__(self) -> None:
-        if self.source not in SOURCES or self.prompting not in PROMPTING:
-            raise ConfigError(
-                f"a method has a source of {SOURCES} and prompting of {PROMPTING}, got "
-                f"{self.source!r} and {self.prompting!r}"
-            )
+    source: Source = "ren"
+    prompting: Prompting = "grid"
+    merge_similarity: Cosine | None = None
+    min_group: Count = 3
 
     @property
     def name(self) -> str:
@@ -46,7 +42,7 @@ class Method:
         return f"{self.source}-{self.prompting}{merged}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class HeadConfig:
     """How a head is trained and applied.
 
@@ -69,34 +65,20 @@ class HeadConfig:
         slide: Predict in overlapping square windows of the unsquashed image, rescaled bilinearly.
     """
 
-    epochs: int = 100
-    steps: int | None = None
-    batch: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup: int = 100
-    schedule: str = "cosine"
-    augmentation: str = "resized-crop"
-    squash: str = "bicubic"
-    flip: float = 0.5
-    dropout: float = 0.0
-    normal_init: float | None = None
-    label_stride: int = 1
+    epochs: Count = 100
+    steps: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    batch: Count = 32
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.01
+    warmup: Annotated[int, Field(ge=0, le=10_000_000)] = 100
+    schedule: Schedule = "cosine"
+    augmentation: Augmentation = "resized-crop"
+    squash: Squash = "bicubic"
+    flip: Share = 0.5
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    normal_init: Annotated[float, Field(ge=0, le=10)] | None = None
+    label_stride: Annotated[int, Field(ge=1, le=4096)] = 1
     slide: bool = False
-
-    def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES or self.augmentation not in AUGMENTATIONS:
-            raise ConfigError(
-                f"schedule must be one of {SCHEDULES} and augmentation of {AUGMENTATIONS}, got "
-                f"{self.schedule!r} and {self.augmentation!r}"
-            )
-        if self.squash not in SQUASHES:
-            raise ConfigError(f"squash must be one of {SQUASHES}, got {self.squash!r}")
-        if min(self.epochs, self.batch, self.label_stride, self.steps or 1) < 1:
-            raise ConfigError(
-                f"epochs, steps, batch and label_stride must be at least 1, got {self.epochs}, "
-                f"{self.steps}, {self.batch} and {self.label_stride}"
-            )
 
     def total_steps(self, images: int) -> int:
         """Optimiser steps for a training set of that many images."""
@@ -131,7 +113,7 @@ HEAD_PRESETS: dict[str, HeadConfig] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class SegmentationConfig:
     """One comparison.
 
@@ -143,14 +125,12 @@ class SegmentationConfig:
         seeds: One training each.
     """
 
-    methods: tuple[Method, ...]
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)]
     head: HeadConfig
-    grid_size: int
-    seeds: tuple[int, ...] = (0,)
+    grid_size: GridSize
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000)] = (0,)
 
     def __post_init__(self) -> None:
-        if not self.methods or not self.seeds:
-            raise ConfigError("a comparison needs at least one method and one seed")
         names = [method.name for method in self.methods]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f"{repeated[0]} stands twice in the comparison; leave one out")

@@ -16,10 +16,11 @@ from ren_core.encoders.catalog import EMBEDDED, NAMES, build_composite, build_en
 from ren_core.errors import ConfigError
 from ren_core.model import head_path
 from ren_core.presets import PRESETS, RENConfig
+from ren_core.training.config import Start
 
 KINDS = ("raw", "patch", "mask", "superpixel", "untrained", "start", "ren", "aligned", "joined")
 HEAD_KINDS = ("ren", "aligned", "joined")
-STARTS = {"untrained": "random", "start": "local"}
+STARTS: dict[str, Start] = {"untrained": "random", "start": "local"}
 RETRIEVAL, CLIP_SETS = "davis_dev", ("synvq_dev", "realvq_dev")
 
 Line = dict[str, Any]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import nn
 
-from ren_core.errors import ConfigError, ShapeError
+from ren_core.configuration import GridSize, Share, configuration
+from ren_core.errors import ShapeError
 from ren_core.images import Image
 from ren_core.regions import Rle
 from ren_core.sam2.model import fit_feature_sizes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class Sam2MaskConfig:
     """Arguments of the generator; it would silently ignore a misspelt one.
 
@@ -29,22 +30,12 @@ class Sam2MaskConfig:
         min_mask_region_area: Smaller islands and holes are removed, in pixels.
     """
 
-    points_per_side: int = 32
-    points_per_batch: int = 64
-    pred_iou_thresh: float = 0.8
-    stability_score_thresh: float = 0.9
-    box_nms_thresh: float = 0.7
-    min_mask_region_area: int = 0
-
-    def __post_init__(self) -> None:
-        if self.points_per_side < 1 or self.points_per_batch < 1 or self.min_mask_region_area < 0:
-            raise ConfigError(
-                f"need points_per_side and points_per_batch >= 1 and min_mask_region_area >= 0, "
-                f"got {self.points_per_side}, {self.points_per_batch}, {self.min_mask_region_area}"
-            )
-        for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"{name} must lie in 0..1, got {getattr(self, name)}")
+    points_per_side: GridSize = 32
+    points_per_batch: Annotated[int, Field(ge=1, le=128**2)] = 64
+    pred_iou_thresh: Share = 0.8
+    stability_score_thresh: Share = 0.9
+    box_nms_thresh: Share = 0.7
+    min_mask_region_area: Annotated[int, Field(ge=0, le=4096**2)] = 0
 
 
 class Sam2Masks:

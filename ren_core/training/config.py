@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Annotated, Literal, get_args
 
+from pydantic import Field
+
+from ren_core.configuration import Count, Seed, Weight, configuration
 from ren_core.errors import ConfigError
 from ren_core.training.samples import PromptSampling
 
-PRECISIONS = ("fp32", "bf16", "fp16")
-SCOPES = ("batch", "image")
-STARTS = ("random", "local")
-QUERIES = ("points", "learned")
+Precision = Literal["fp32", "bf16", "fp16"]
+Scope = Literal["batch", "image"]
+Start = Literal["random", "local"]
+Queries = Literal["points", "learned"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+STARTS: tuple[Start, ...] = get_args(Start)
+QUERIES: tuple[Queries, ...] = get_args(Queries)
+
+Steps = Annotated[int, Field(ge=1, le=10_000_000)]
+Rate = Annotated[float, Field(gt=0, le=10)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class LossConfig:
     """Weights and settings of the losses.
 
@@ -27,26 +38,20 @@ class LossConfig:
         keep_null: Prompts without a region count as a region of each view, as in the release.
     """
 
-    contrast: float = 1.0
-    feature: float = 1.0
-    relation: float = 0.0
-    attention: float = 0.0
-    temperature: float = 0.1
-    scope: str = "batch"
+    contrast: Weight = 1.0
+    feature: Weight = 1.0
+    relation: Weight = 0.0
+    attention: Weight = 0.0
+    temperature: Annotated[float, Field(ge=0.001, le=100)] = 0.1
+    scope: Scope = "batch"
     keep_null: bool = False
 
     def __post_init__(self) -> None:
-        if self.scope not in SCOPES:
-            raise ConfigError(f"scope must be one of {SCOPES}, got {self.scope!r}")
-        weights = (self.contrast, self.feature, self.relation, self.attention)
-        if min(weights) < 0 or max(weights) == 0 or self.temperature <= 0:
-            raise ConfigError(
-                f"loss weights must not be negative nor all zero and the temperature must be "
-                f"positive, got {weights} and {self.temperature}"
-            )
+        if not self.contrast + self.feature + self.relation + self.attention:
+            raise ConfigError("the weights of the losses must not be all zero; give one of them")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class TrainConfig:
     """One training run.
 
@@ -72,41 +77,28 @@ class TrainConfig:
         seed: Of weights, batches, prompts and dropout.
     """
 
-    steps: int
-    warmup: int = 100
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    max_grad_norm: float = 5.0
-    pairs: int = 16
-    accumulation: int = 1
-    precision: str = "bf16"
-    dropout: float = 0.1
-    num_heads: int = 8
-    num_layers: int = 4
-    start: str = "random"
-    sharpness: float = 3.0
-    queries: str = "points"
+    steps: Steps
+    warmup: Annotated[int, Field(ge=0, le=10_000_000)] = 100
+    learning_rate: Rate = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.01
+    max_grad_norm: Annotated[float, Field(gt=0, le=1e12)] = 5.0
+    pairs: Count = 16
+    accumulation: Count = 1
+    precision: Precision = "bf16"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    num_heads: Annotated[int, Field(ge=1, le=128)] = 8
+    num_layers: Annotated[int, Field(ge=1, le=128)] = 4
+    start: Start = "random"
+    sharpness: Annotated[float, Field(gt=0, le=1000)] = 3.0
+    queries: Queries = "points"
     sampling: PromptSampling = field(default_factory=PromptSampling)
     loss: LossConfig = field(default_factory=LossConfig)
-    validate_every: int = 50
-    checkpoint_every: int = 200
-    seed: int = 42
+    validate_every: Steps = 50
+    checkpoint_every: Steps = 200
+    seed: Seed = 42
 
     def __post_init__(self) -> None:
-        for name, choices in (("precision", PRECISIONS), ("start", STARTS), ("queries", QUERIES)):
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
-        if not 0 <= self.warmup < self.steps:
-            raise ConfigError(f"need 0 <= warmup < steps, got {self.warmup} and {self.steps}")
-        counts = (self.pairs, self.accumulation, self.validate_every, self.checkpoint_every)
-        if min(counts) < 1:
+        if self.warmup >= self.steps:
             raise ConfigError(
-                f"pairs, accumulation, validate_every and checkpoint_every must be at least 1, "
-                f"got {counts}"
-            )
-        positive = (self.learning_rate, self.max_grad_norm, self.sharpness)
-        if min(positive) <= 0 or not 0 <= self.dropout < 1:
-            raise ConfigError(
-                f"need positive learning_rate, max_grad_norm and sharpness and dropout in [0, 1), "
-                f"got {positive} and {self.dropout}"
+                f"warmup must end before the last step, got {self.warmup} of {self.steps} steps"
             )

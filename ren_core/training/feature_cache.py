@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from ren_core.configuration import Count, Seed, configuration
 from ren_core.encoders.base import PatchEncoder
-from ren_core.errors import ConfigError
 from ren_core.stages import atomic_path, digest, open_stage
 from ren_core.training.samples import ViewSample, regions_of_view
 from ren_core.training.sources import Entry, RegionSource, picture_fingerprints
@@ -25,8 +25,7 @@ logger = logging.getLogger(__name__)
 
 CACHE_VERSION = 3
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class CacheConfig:
     """What decides the content of a cache of one source.
 
@@ -42,13 +41,9 @@ class CacheConfig:
     source: str
     encoder: str
     views: ViewConfig
-    views_per_image: int = 4
+    views_per_image: Count = 4
     plain_first: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.views_per_image < 1:
-            raise ConfigError(f"views_per_image must be at least 1, got {self.views_per_image}")
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, slots=True)

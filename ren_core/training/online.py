@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch.utils.data import DataLoader, Dataset
 
+from ren_core.configuration import Count, Seed, configuration
 from ren_core.encoders.base import PatchEncoder
 from ren_core.images import Image
 from ren_core.training.batches import VALIDATION_STREAM
@@ -59,7 +62,7 @@ class OnlineSource(PairRules):
     regions: RegionSource
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class OnlineConfig:
     """How batches are drawn.
 
@@ -74,12 +77,12 @@ class OnlineConfig:
     """
 
     views: ViewConfig
-    pairs: int
+    pairs: Count
     sampling: PromptSampling
-    seed: int
+    seed: Seed
     held_out: bool = False
-    workers: int = 0
-    stride: int = 1
+    workers: Annotated[int, Field(ge=0, le=1024)] = 0
+    stride: Count = 1
 
 
 class RawBatches(Dataset[list[RawView]]):

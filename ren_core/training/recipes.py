@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from typing import Annotated
 
+from pydantic import Field
+
+from ren_core.configuration import Count, Seed, Share, configuration
 from ren_core.errors import ConfigError
 from ren_core.training.config import LossConfig, TrainConfig
 from ren_core.training.samples import PromptSampling
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class SourceUse:
     """How much of a source is used.
 
@@ -22,13 +26,13 @@ class SourceUse:
             its pictures; otherwise two views of one picture.
     """
 
-    weight: float = 1.0
-    views_per_image: int = 2
-    take_every: int = 1
+    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    views_per_image: Count = 2
+    take_every: Count = 1
     cross_frame: bool = True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class Recipe:
     """What a head is trained on and how.
 
@@ -45,20 +49,11 @@ class Recipe:
 
     encoder: str
     train: TrainConfig
-    keep_start: float = 0.0
+    keep_start: Share = 0.0
     cached: bool = False
-    views_seed: int = 42
+    views_seed: Seed = 42
     sources: Mapping[str, SourceUse] = field(default_factory=dict)
-    held_out_every: int = 20
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.keep_start <= 1:
-            raise ConfigError(f"keep_start must lie in 0..1, got {self.keep_start}")
-        if self.held_out_every < 2:
-            raise ConfigError(
-                f"held_out_every must be at least 2, so that something is left to train on, got "
-                f"{self.held_out_every}"
-            )
+    held_out_every: Annotated[int, Field(ge=2, le=10_000)] = 20
 
 
 PAPER_EPOCHS = 50

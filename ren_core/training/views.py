@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from ren_core.errors import ConfigError
+from ren_core.configuration import ImageSize, Share, configuration
 from ren_core.images import Image
 from ren_core.regions import Masks
 from ren_core.warp import Matrix, shift_matrix, squash_matrix, warp_image, warp_masks
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class ViewConfig:
     """How strongly a view differs from its image.
 
@@ -29,29 +31,13 @@ class ViewConfig:
         min_crop: Smallest crop side, as a share of the squashed image's side.
     """
 
-    size: int
-    flip: float = 0.5
-    jitter: float = 0.4
-    sharpness: float = 2.0
-    rotation_deg: float = 45.0
-    shear_deg: float = 15.0
-    min_crop: float = 0.3
-
-    def __post_init__(self) -> None:
-        if self.size < 1 or not 0 < self.min_crop <= 1:
-            raise ConfigError(
-                f"need size >= 1 and min_crop in (0, 1], got {self.size} and {self.min_crop}"
-            )
-        if not 0 <= self.jitter <= 1 or not 0 <= self.flip <= 1 or self.sharpness < 0:
-            raise ConfigError(
-                f"jitter and flip must lie in 0..1 and sharpness must not be negative, got "
-                f"{self.jitter}, {self.flip}, {self.sharpness}"
-            )
-        if self.rotation_deg < 0 or not 0 <= self.shear_deg < 90:
-            raise ConfigError(
-                f"rotation_deg must not be negative and shear_deg must lie in [0, 90), got "
-                f"{self.rotation_deg} and {self.shear_deg}"
-            )
+    size: ImageSize
+    flip: Share = 0.5
+    jitter: Share = 0.4
+    sharpness: Annotated[float, Field(ge=0, le=100)] = 2.0
+    rotation_deg: Annotated[float, Field(ge=0, le=180)] = 45.0
+    shear_deg: Annotated[float, Field(ge=0, lt=90)] = 15.0
+    min_crop: Annotated[float, Field(ge=0.001, le=1)] = 0.3
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,15 +12,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ren_core.errors import ConfigError
+from ren_core.configuration import Weight, configuration
 from ren_core.images import Image, to_tensor
 from ren_core.model import REN, RegionTokens
 from vq2d.localize.colour import colour_vectors
 
-SPACES = ("ren", "aligned", "patch", "aligned+patch", "ren+patch")
+Space = Literal["ren", "aligned", "patch", "aligned+patch", "ren+patch"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration(group="encode")
 class EncodeConfig:
     """Which vectors are compared.
 
@@ -29,14 +30,8 @@ class EncodeConfig:
         colour: Weight of the colours around a point beside its token, whose weight is 1.
     """
 
-    space: str = "ren"
-    colour: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.space not in SPACES:
-            raise ConfigError(f"encode.space must be one of {SPACES}, got {self.space!r}")
-        if self.colour < 0:
-            raise ConfigError(f"the weight of colours must not be negative, got {self.colour}")
+    space: Space = "ren"
+    colour: Weight = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from ren_core.configuration import Cosine, Count, configuration
 from ren_core.geometry import clip_boxes
 from ren_core.images import Image
 from vq2d.localize.hunt import Hunt
@@ -16,8 +18,10 @@ from vq2d.localize.models import Models
 from vq2d.localize.query import QueryConfig, object_vectors
 from vq2d.types import ResponseTrack
 
+_JudgedSide = Annotated[int, Field(ge=32, le=4096)]
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@configuration(group="expand")
 class ExpandConfig:
     """Which tracked frames are taken, and when the second track replaces the first.
 
@@ -36,15 +40,15 @@ class ExpandConfig:
             first one is the same occurrence, and joined to it; None: always a new one.
     """
 
-    rounds: int = 1
-    similarity: float = 0.5
-    min_side: float = 10.0
-    sharpness: float = 100.0
-    judged_at: tuple[int, int] | None = (288, 512)
-    max_frames: int | None = None
-    floor: float = 0.7
-    accept_ratio: float = 0.7
-    join_gap: int | None = None
+    rounds: Annotated[int, Field(ge=0, le=1)] = 1
+    similarity: Cosine = 0.5
+    min_side: Annotated[float, Field(ge=0, le=4096)] = 10.0
+    sharpness: Annotated[float, Field(ge=0, le=1_000_000)] = 100.0
+    judged_at: tuple[_JudgedSide, _JudgedSide] | None = (288, 512)
+    max_frames: Count | None = None
+    floor: Cosine = 0.7
+    accept_ratio: Annotated[float, Field(ge=0, le=100)] = 0.7
+    join_gap: Annotated[int, Field(ge=0, le=10_000)] | None = None
 
 
 def sharpness(image: Image, scale: float = 1.0) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from dataclasses import field
+from typing import Literal
 
+from ren_core.configuration import Cosine, Count, GridSize, ImageSize, changed, configuration
 from ren_core.errors import ConfigError
 from vq2d.localize.encode import EncodeConfig
 from vq2d.localize.expand import ExpandConfig
@@ -19,10 +19,8 @@ from vq2d.localize.track import TrackConfig
 from vq2d.masking.region import RegionConfig
 from vq2d.masking.region_tracker import RegionTrackerConfig
 
-MASKING = ("sam2", "region")
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration()
 class VQ2DConfig:
     """Every number of the main job.
 
@@ -38,12 +36,12 @@ class VQ2DConfig:
     """
 
     ren: str = "dinov2-vitl14"
-    grid_size: int = 32
-    input_size: int | None = None
+    grid_size: GridSize = 32
+    input_size: ImageSize | None = None
     aggregate: bool = False
-    merge_similarity: float | None = None
-    min_group: int | None = None
-    masking: str = "sam2"
+    merge_similarity: Cosine | None = None
+    min_group: Count | None = None
+    masking: Literal["sam2", "region"] = "sam2"
     sam2: str = "sam2.1_hiera_l"
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     tokens: TokenConfig = field(default_factory=TokenConfig)
@@ -54,10 +52,6 @@ class VQ2DConfig:
     expand: ExpandConfig = field(default_factory=ExpandConfig)
     region: RegionConfig = field(default_factory=RegionConfig)
     region_tracker: RegionTrackerConfig = field(default_factory=RegionTrackerConfig)
-
-    def __post_init__(self) -> None:
-        if self.masking not in MASKING:
-            raise ConfigError(f"masking must be one of {MASKING}, got {self.masking!r}")
 
 
 _FEW_ZOOMS = (1.0, 1.75, 2.75)
@@ -111,55 +105,13 @@ def preset(name: str, changes: Sequence[str] = ()) -> VQ2DConfig:
     """
     if name not in PRESETS:
         raise ConfigError(f"no preset is called {name!r}; choose one of {sorted(PRESETS)}")
-    config = PRESETS[name]
+    values = {}
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
             raise ConfigError(f"--set needs KEY=VALUE, such as search.top_k=10; got {change!r}")
-        config = _changed(config, key.split("."), _value(text), key)
-    return config
-
-
-def _changed(config: Any, path: list[str], value: object, key: str) -> Any:  # noqa: ANN401
-    """A nested dataclass with one value replaced by another of the field's type."""
-    names = {f.name for f in fields(config)}
-    if path[0] not in names:
-        raise ConfigError(f"no setting is called {key!r}; {path[0]!r} is none of {sorted(names)}")
-    old = getattr(config, path[0])
-    if len(path) > 1:
-        if not is_dataclass(old):
-            raise ConfigError(f"{key!r}: {path[0]!r} is a single value")
-        return replace(config, **{path[0]: _changed(old, path[1:], value, key)})
-    if is_dataclass(old):
-        raise ConfigError(f"{key!r} is a group of settings; name one of its values")
-    kind = get_type_hints(type(config))[path[0]]
-    try:
-        fitted = _fitted(value, kind)
-    except TypeError as err:
-        name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else kind
-        raise ConfigError(f"{key} must be of type {name}, such as {old!r}; got {value!r}") from err
-    return replace(config, **{path[0]: fitted})
-
-
-def _fitted(value: object, kind: Any) -> object:  # noqa: ANN401 - a type or a form of types
-    """The value as a field's type takes it: whole numbers become floats where floats stand.
-
-    Raises:
-        TypeError: If it is of another type.
-
-    >>> _fitted((1, 2.5), tuple[float, ...])
-    (1.0, 2.5)
-    """
-    if get_origin(kind) is UnionType:
-        options = [option for option in get_args(kind) if type(value) is option]
-        return _fitted(value, options[0] if options else get_args(kind)[0])
-    if get_origin(kind) is tuple and isinstance(value, tuple):
-        return tuple(_fitted(item, get_args(kind)[0]) for item in value)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise TypeError(value)
-    return value
+        values[key] = _value(text)
+    return changed(PRESETS[name], values)
 
 
 def _value(text: str) -> object:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
+from ren_core.configuration import Zoom, configuration
 from ren_core.errors import DataError
 from ren_core.geometry import Boxes, Mask, clip_boxes, depth_inside
 from ren_core.images import Image
@@ -15,8 +18,10 @@ from vq2d.localize.colour import colour_histogram
 from vq2d.localize.models import Models
 from vq2d.video.crops import Crop, zoom_crop
 
+ZOOMS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@configuration(group="query")
 class QueryConfig:
     """How an object in a frame becomes vectors.
 
@@ -24,7 +29,7 @@ class QueryConfig:
         crop_factors: Zooms around the object; each gives one vector.
     """
 
-    crop_factors: tuple[float, ...] = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75)
+    crop_factors: Annotated[tuple[Zoom, ...], Field(min_length=1, max_length=32)] = ZOOMS
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
-from ren_core.errors import ConfigError
+from ren_core.configuration import Cosine, Share, Weight, Zoom, configuration
 from ren_core.geometry import Boxes, Mask, expand_box
 from ren_core.images import Image
 from vq2d.localize.colour import colour_histogram
 from vq2d.localize.encode import TokenEncoder
 from vq2d.localize.hunt import Hunt
 from vq2d.localize.models import Models
-from vq2d.localize.query import ObjectTokens
+from vq2d.localize.query import ZOOMS, ObjectTokens
 from vq2d.types import Candidate
 from vq2d.video.crops import Crop, zoom_crop
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration(group="refine")
 class RefineConfig:
     """How candidates are refined and which are kept.
 
@@ -37,16 +39,12 @@ class RefineConfig:
             the query share, beside a weight of 1 of the similarity.
     """
 
-    crop_factors: tuple[float, ...] = (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75)
-    stay_near: float = 0.0
+    crop_factors: Annotated[tuple[Zoom, ...], Field(max_length=32)] = ZOOMS
+    stay_near: Annotated[float, Field(ge=0, le=100)] = 0.0
     redraw: bool = True
-    floor: float = 0.7
-    keep_ratio: float = 0.0
-    colour: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.colour < 0:
-            raise ConfigError(f"the weight of colours must not be negative, got {self.colour}")
+    floor: Cosine = 0.7
+    keep_ratio: Share = 0.0
+    colour: Weight = 0.0
 
 
 def refine(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ren_core.configuration import Cosine, Count, Share, configuration
 from vq2d.localize.tokens import TokenChunk
 from vq2d.types import Candidate, FrameScores
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration(group="search")
 class SearchConfig:
     """How peaks are found.
 
@@ -26,11 +27,11 @@ class SearchConfig:
         keep_ratio: Least similarity, as a share of the first search's best one.
     """
 
-    nms_ratio: float = 0.8
-    own_similarity: float = 0.8
-    top_k: int = 25
-    floor: float = 0.7
-    keep_ratio: float = 0.0
+    nms_ratio: Share = 0.8
+    own_similarity: Cosine = 0.8
+    top_k: Count = 25
+    floor: Cosine = 0.7
+    keep_ratio: Share = 0.0
 
 
 def score_frames(

@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from ren_core.configuration import configuration
 from ren_core.errors import ConfigError
 from ren_core.stages import atomic_path, open_stage
 from vq2d.localize.encode import TokenEncoder
@@ -26,8 +29,11 @@ from vq2d.video.crops import frame_crops
 
 STAGE_VERSION = 2  # 1 had patch tokens in the wrong memory order
 
+_Tiling = Annotated[int, Field(ge=1, le=16)]  # windows per side of the frame
+_Frames = Annotated[int, Field(ge=1, le=1000)]  # memory and work lost by a kill grow with them
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@configuration(group="tokens")
 class TokenConfig:
     """What decides the content of the token cache, beside the encoder.
 
@@ -38,18 +44,16 @@ class TokenConfig:
         batch_crops: Crops encoded at once (a multiple of the crops of a frame is best).
     """
 
-    crop_factors: tuple[int, ...] = (1, 2)
-    frame_stride: int = 1
-    chunk_frames: int = 64
-    batch_crops: int = 20
+    crop_factors: Annotated[tuple[_Tiling, ...], Field(min_length=1, max_length=8)] = (1, 2)
+    frame_stride: _Frames = 1
+    chunk_frames: _Frames = 64
+    batch_crops: Annotated[int, Field(ge=1, le=1000)] = 20
 
     def __post_init__(self) -> None:
-        if min(self.frame_stride, self.chunk_frames, self.batch_crops) < 1:
-            raise ConfigError("frame_stride, chunk_frames and batch_crops must be at least 1")
         if self.chunk_frames % self.frame_stride:
             raise ConfigError(
-                f"chunk_frames {self.chunk_frames} must be a multiple of frame_stride "
-                f"{self.frame_stride}"
+                f"tokens.chunk_frames must be a multiple of tokens.frame_stride, got "
+                f"{self.chunk_frames} and {self.frame_stride}"
             )
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
-from ren_core.errors import ConfigError
+from ren_core.configuration import Count, configuration
 from ren_core.geometry import box_iou, clip_boxes
 from vq2d.masking.base import TrackStep, VideoTracker
 from vq2d.types import Candidate, FrameSource, ResponseTrack
 
-ORDERS = ("last", "highest")
+Order = Literal["last", "highest"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration(group="track")
 class TrackConfig:
     """Which candidate is tracked, and how far.
 
@@ -25,15 +26,11 @@ class TrackConfig:
         max_frames: Most frames tracked in each direction.
     """
 
-    first: str = "last"
-    max_frames: int = 500
-
-    def __post_init__(self) -> None:
-        if self.first not in ORDERS:
-            raise ConfigError(f"track.first must be one of {ORDERS}, got {self.first!r}")
+    first: Order = "last"
+    max_frames: Count = 500
 
 
-def choose(candidates: Sequence[Candidate], order: str) -> Candidate | None:
+def choose(candidates: Sequence[Candidate], order: Order) -> Candidate | None:
     """The candidate to track: the latest, or the one with the highest refined score."""
     if not candidates:
         return None

@@ -7,15 +7,17 @@ saliency network then draws the outline in the crop around it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
+from ren_core.configuration import Cosine, Share, configuration
 from ren_core.geometry import (
     Boxes,
     Mask,
@@ -35,8 +37,11 @@ from vq2d.video.crops import Crop, square_crop
 SaliencyMap = Callable[[Image, int], NDArray[np.float32]]
 """Saliency (H, W) in 0..1 of an image (H, W, 3), seen by the network at a side in pixels."""
 
+OutlineSize = Annotated[int, Field(ge=32, le=1024)]  # px
+_Window = Annotated[float, Field(gt=0, le=1)]
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@configuration(group="region")
 class RegionConfig:
     """How a region becomes a mask.
 
@@ -50,12 +55,12 @@ class RegionConfig:
         min_overlap: An outline whose IoU with the region's box is lower is replaced by that box.
     """
 
-    zooms: tuple[float, ...] = (0.33, 0.6, 1.0)
-    similarity: float = 0.4
-    margin: float = 0.4
-    saliency: float = 0.5
-    outline_size: int = 224
-    min_overlap: float = 0.1
+    zooms: Annotated[tuple[_Window, ...], Field(min_length=1, max_length=32)] = (0.33, 0.6, 1.0)
+    similarity: Cosine = 0.4
+    margin: Annotated[float, Field(ge=0, le=10)] = 0.4
+    saliency: Share = 0.5
+    outline_size: OutlineSize = 224
+    min_overlap: Share = 0.1
 
 
 class RegionSegmenter:

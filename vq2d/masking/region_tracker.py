@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
+from ren_core.configuration import Cosine, Count, Share, configuration
 from ren_core.geometry import Boxes, Mask, box_area, box_iou, clip_boxes
 from ren_core.images import Image, to_tensor
 from ren_core.regions import mask_on_grid
 from vq2d.masking.base import Segment, TrackStep
-from vq2d.masking.region import RegionSegmenter, cells_to_box
+from vq2d.masking.region import OutlineSize, RegionSegmenter, cells_to_box
 from vq2d.types import FrameSource
 from vq2d.video.crops import Crop, square_crop
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@configuration(group="region_tracker")
 class RegionTrackerConfig:
     """How an object is followed.
 
@@ -38,16 +41,16 @@ class RegionTrackerConfig:
             replaced by the patches' own box.
     """
 
-    view: float = 5.0
-    min_view: float = 0.2
-    neighbours: int = 5
-    temperature: float = 0.1
-    inside: float = 0.5
-    lost: float = 0.5
-    sure: float = 0.65
-    outline_size: int = 224
-    stride: int = 1
-    max_growth: float = 2.0
+    view: Annotated[float, Field(ge=1, le=100)] = 5.0
+    min_view: Share = 0.2
+    neighbours: Count = 5
+    temperature: Annotated[float, Field(ge=0.001, le=100)] = 0.1
+    inside: Share = 0.5
+    lost: Cosine = 0.5
+    sure: Cosine = 0.65
+    outline_size: OutlineSize = 224
+    stride: Annotated[int, Field(ge=1, le=1000)] = 1
+    max_growth: Annotated[float, Field(ge=1, le=1000)] = 2.0
 
 
 @dataclass(frozen=True, slots=True)

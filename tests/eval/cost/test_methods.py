@@ -54,7 +54,7 @@ def test_prompts_at_once_reach_the_head(monkeypatch):
         config = CompareConfig(at_once=at_once)
         ren_methods(TinyEncoder(), drawn_picture((20, 20)), config, CPU)[0].prepare(4)()
     assert seen == [512, 7, 16]
-    with pytest.raises(ConfigError, match="0 \\(all\\) or more"):
+    with pytest.raises(ConfigError, match="None or a whole number, 0 <= at_once"):
         CompareConfig(at_once=-1)
     assert CompareConfig().mode == "batches of 512 prompts in REN, 64 in mask generators"
     assert CompareConfig(at_once=7).mode == "batches of 7 prompts"

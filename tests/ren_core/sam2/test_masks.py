@@ -21,7 +21,7 @@ def test_sam2_masks_are_made_as_for_the_paper():
 
 
 def test_sam2_arguments_are_checked():
-    with pytest.raises(TypeError, match="stability_thresh"):
+    with pytest.raises(ConfigError, match=r"'stability_thresh'.*stability_score_thresh"):
         Sam2MaskConfig(stability_thresh=0.9)
     with pytest.raises(ConfigError, match="stability_score_thresh"):
         Sam2MaskConfig(stability_score_thresh=90)

@@ -33,5 +33,5 @@ def test_train_config_rejects_nonsense(wrong):
 def test_loss_config_rejects_nonsense():
     with pytest.raises(ConfigError, match="scope"):
         LossConfig(scope="world")
-    with pytest.raises(ConfigError, match="nor all zero"):
+    with pytest.raises(ConfigError, match="not be all zero"):
         LossConfig(contrast=0, feature=0)

@@ -135,7 +135,9 @@ def test_run_vq2d_says_what_is_wrong(root, tmp_path, capsys):
     assert run_vq2d.main([*common, "--set", "search.topk=3"]) == 2
     assert "no setting is called 'search.topk'" in capsys.readouterr().err
     assert run_vq2d.main([*common, "--set", "search.top_k=many"]) == 2
-    assert "must be of type int" in capsys.readouterr().err
+    assert (
+        "search.top_k must be a whole number, 1 <= search.top_k <= 10000" in capsys.readouterr().err
+    )
     assert run_vq2d.main(["--data", str(tmp_path / "nowhere"), "--preset", "embedded"]) == 1
     assert "ego4d" in capsys.readouterr().err
 

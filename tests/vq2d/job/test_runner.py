@@ -89,7 +89,7 @@ def test_the_last_occurrences_are_found(finished, root):
 def test_the_rest_of_the_querys_own_occurrence_yields(tmp_path, search_end, answer):
     frames = FramesInMemory([frame(i) for i in range(FRAMES)])
     # only the picture's own frame is suppressed: the search sees the occurrence go on
-    config = replace(CONFIG, search=replace(CONFIG.search, own_similarity=1.1))
+    config = replace(CONFIG, search=replace(CONFIG.search, own_similarity=1.0))
     localizer = tiny_localizer(config)
     encoder = localizer.models.encoder
     chunks = clip_tokens(frames, encoder, config.tokens, directory=tmp_path, num_frames=FRAMES)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.clips import BLUE, FramesInMemory, frame, place
 from tests.clips import RED as COLOUR
-from tests.clips import FramesInMemory, frame, place
 from tests.job import CONFIG, tiny_localizer
 from vq2d.localize.expand import ExpandConfig, more_query_vectors, sharpness
 from vq2d.localize.hunt import Hunt
@@ -27,10 +27,10 @@ def taken():
     box = place(COLOUR, 4)
     target = object_tokens(frames[4], box, models, CONFIG.query)
     hunt = Hunt(Question(frames[4], box, 21, 4), target, frames, [])
-    boxes = np.stack([place(COLOUR, i) for i in range(15, 21)])
 
-    def count(**changes):
+    def count(where=COLOUR, **changes):
         config = replace(TAKEN, **changes)
+        boxes = np.stack([place(where, i) for i in range(15, 21)])
         track = ResponseTrack(15, boxes, 1.0)
         return len(more_query_vectors(track, hunt, models, CONFIG.query, config)) / ZOOMS
 
@@ -59,4 +59,7 @@ def test_sharpness_is_judged_on_the_shrunk_frame(taken):
 
 
 def test_vectors_unlike_the_query_are_left_out(taken):
-    assert taken(similarity=1.1) == 0
+    assert taken(similarity=0.9) == 6
+    background = BLUE  # is not there while red is
+    assert taken(background) == 6
+    assert taken(background, similarity=0.9) == 0

@@ -46,7 +46,7 @@ def test_the_last_or_the_best_candidate():
     assert choose(good, "last").frame_idx == 8
     assert choose(good, "highest").frame_idx == 5  # the later one of equals
     assert choose([], "last") is None
-    with pytest.raises(ConfigError, match="'last', 'highest'"):
+    with pytest.raises(ConfigError, match="'last' or 'highest'; got"):
         TrackConfig(first="first")
 
 
