@@ -124,13 +124,13 @@ def _sentence(kind: Any, err: ValidationError, group: str) -> str:  # noqa: ANN4
     known = kind.__pydantic_fields__
     if name not in known:
         return f"no setting is called {dotted!r}; choose one of {', '.join(known)}"
-    if first["type"] == "missing":
-        return f"{dotted} must be given: {allowed(known[name], dotted)}"
-    inside = " in it" if len(first["loc"]) > 1 else ""
-    info = known[name]
+    info, is_item = known[name], len(first["loc"]) > 1
+    if first["type"] == "missing" and not is_item:
+        return f"{dotted} must be given: {allowed(info, dotted)}"
+    inside = " in it" if is_item and first["type"] != "missing" else ""
     default = info.get_default(call_default_factory=True)
     ending = "" if info.is_required() else f" (default {default!r})"
-    return f"{dotted} must be {allowed(info, dotted)}; got {first['input']!r}{inside}{ending}"
+    return f"{dotted} must be {allowed(info, dotted)}; got {first['input']!r:.100}{inside}{ending}"
 
 
 def allowed(info: Any, name: str) -> str:  # noqa: ANN401 - pydantic's FieldInfo
