@@ -21,7 +21,6 @@ from ren_core.encoders.embedded import EmbeddedEncoder
 from ren_core.images import Image, to_batch
 from ren_core.stages import atomic_path, open_stage
 
-FEATURES_VERSION = 1
 PATCH, RAW = "patch", "raw"
 
 Features = dict[str, Tensor]
@@ -96,7 +95,9 @@ def open_store(encoder: PatchEncoder, root: Path | None) -> FeatureStore:
         return FeatureStore(encode)
     config = FeatureConfig(spec=encoder.spec, maps=maps)
     upstream = [fingerprint([encoder], encoder.spec.input_size)]
-    folder = open_stage(root, "features", config, upstream=upstream, version=FEATURES_VERSION)
+    folder = open_stage(
+        root, "features", config, upstream=upstream, code=[__name__, "ren_core.encoders.catalog"]
+    )
     return FeatureStore(encode, folder)
 
 

@@ -28,7 +28,6 @@ from ren_core.stages import atomic_path, file_fingerprint, open_stage, write_jso
 from vq2d.ego4d.annotations import FILE_NAMES, Clip, annotation_path, load_annotations
 from vq2d.ego4d.clips import clip_file, open_clip
 
-STAGE_VERSION = 1
 JPEG_QUALITY = 95
 
 logger = logging.getLogger("extract_frames")
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     annotations = load_annotations(annotation_path(args.data, args.split))
     clips = {clip_name(clip): clip for clip in annotations.clips}
     chosen = sorted(clips)[: args.limit]
-    out = open_stage(args.out, "frames", config, version=STAGE_VERSION)
+    out = open_stage(args.out, "frames", config, code=__name__)
     done = read_manifest(out)
     todo = [
         name

@@ -20,12 +20,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from filelock import FileLock
 
 from ren_core.code_identity import code_digest
-from ren_core.errors import StaleStageError
+from ren_core.errors import ConfigError, StaleStageError
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,9 @@ ABANDONED_SECONDS = 24 * 3600
 
 LOCK_SECONDS = 60
 """How long a process waits for another one that is making the same directory."""
+
+NOT_CONTENT = "no part of the content"
+"""Marks a field of a configuration, in its ``Annotated`` type, that only matters for speed."""
 
 DISTRIBUTIONS = {
     "torch": ("torch",),
@@ -73,9 +76,9 @@ def open_stage(
     name: str,
     config: object,
     *,
+    code: str | Sequence[str],
     upstream: Sequence[str] = (),
-    code: str | None = None,
-    version: int = 1,
+    keep: str | None = None,
 ) -> Path:
     """Make (or find again) the directory of one stage; what killed runs left in it is removed.
 
@@ -85,24 +88,30 @@ def open_stage(
     Args:
         out: Directory of the run's stages.
         name: The stage, such as ``"tokens"``.
-        config: Everything that decides the content of the stage, and nothing else.
+        config: Everything that decides the content of the stage; fields that are marked as
+            ``NOT_CONTENT`` do not count.
+        code: The modules that compute the stage, often ``__name__``; their code and all that they
+            import of ours belongs to the stage's identity.
         upstream: Names of the stage directories, or fingerprints of the files, that it reads.
-        code: The module that computes the stage, usually ``__name__``; its code and all that it
-            imports of ours belongs to the stage's identity.
-        version: Raised in the code whenever the stage's numbers change, where ``code`` is not said.
+        keep: Digest of other code whose directory shall be used as if it were of this code.
 
     Returns:
         ``out/<name>-<hash>``, holding ``stage.json``: the identity that was hashed, and versions.
 
     Raises:
+        ConfigError: If there is no directory by the code ``keep``, with those that there are.
         DataError: If the source of ``code`` cannot be found or parsed.
         StaleStageError: If the directory was written with another configuration.
     """
-    identity = {"config": to_plain(config), "upstream": list(upstream), "version": version}
-    if code is not None:
-        identity["code"] = code_digest(code)
+    identity = {
+        "config": content(config),
+        "upstream": list(upstream),
+        "code": keep or _digest_of_code(code),
+    }
     directory = out / f"{name}-{digest(identity)}"
     record = directory / "stage.json"
+    if keep is not None and not record.exists():
+        raise ConfigError(_nothing_kept(out, name, identity))
     if not record.exists():
         directory.mkdir(parents=True, exist_ok=True)
         with FileLock(directory / ".stage.lock", timeout=LOCK_SECONDS):
@@ -121,6 +130,44 @@ def open_stage(
         logger.info("%s was made with other versions: %s", directory, "; ".join(changed))
     remove_leftovers(directory)
     return directory
+
+
+def content(config: Any) -> Any:  # noqa: ANN401 - JSON-like values of any depth
+    """``to_plain`` of what decides a stage's content: without fields marked ``NOT_CONTENT``."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        kinds = get_type_hints(type(config), include_extras=True)
+        values = {
+            field.name: content(getattr(config, field.name))
+            for field in dataclasses.fields(config)
+            if NOT_CONTENT not in get_args(kinds[field.name])
+        }
+        return {"type": type(config).__name__, **values}
+    if isinstance(config, dict):
+        return {str(k): content(v) for k, v in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [content(v) for v in config]
+    return to_plain(config)
+
+
+def _digest_of_code(modules: str | Sequence[str]) -> str:
+    if isinstance(modules, str):
+        return code_digest(modules)
+    return digest([code_digest(module) for module in modules])
+
+
+def _nothing_kept(out: Path, name: str, identity: dict[str, Any]) -> str:
+    """What there is in place of a stage that shall be kept."""
+    found = []
+    for record in sorted(out.glob(f"{name}-*/stage.json")):
+        other = json.loads(record.read_text())
+        if {**other, "code": None, "versions": None} == {
+            **json.loads(json.dumps(identity)),
+            "code": None,
+            "versions": None,
+        }:
+            found.append(other["code"])
+    there = f"there are some by {', '.join(found)}" if found else "there are none by other code"
+    return f"{out} has no {name} of this configuration by the code {identity['code']}; {there}"
 
 
 @cache

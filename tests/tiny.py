@@ -64,7 +64,7 @@ class ColourSegmenter:
             return None
         return self._segment(image, image[(y1 + y2) // 2, (x1 + x2) // 2])
 
-    def describe(self, image, mask: Mask) -> Tensor:
+    def appearance_of(self, image, mask: Mask) -> Tensor:
         colour = torch.from_numpy(image[mask].mean(axis=0) if mask.any() else np.ones(3))
         return nn.functional.normalize(colour.float(), dim=0)
 

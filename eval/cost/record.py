@@ -12,10 +12,9 @@ from eval.cost.flops import FlopCount
 from eval.cost.plot import plot_costs
 from eval.cost.ratios import CostRatio, cost_ratios
 from eval.cost.sweep import CostPoint, MethodFacts
+from ren_core.code_identity import code_digest
 from ren_core.errors import DataError
 from ren_core.stages import to_plain, write_json
-
-VERSION = 1  # raise it when a change of the code changes the figures
 
 
 @dataclass
@@ -45,7 +44,7 @@ class CostRecord:
     changed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.settings = {"version": VERSION, **to_plain(self.settings)}
+        self.settings = {"code": code_digest("eval.cost.methods"), **to_plain(self.settings)}
         self._same_memory = True
         if self.path is not None and self.path.exists():
             self._take_up(self.path)

@@ -27,7 +27,6 @@ from ren_core.transfer import RegionPooler, TransferConfig, TransferredRegions, 
 
 logger = logging.getLogger(__name__)
 
-STAGE_VERSION = 1
 Encode = Callable[[Sequence[Tensor]], Sequence[TransferredRegions]]
 """Regions of pictures (3, H, W) uint8 of any size in the space of the text encoder."""
 
@@ -54,7 +53,7 @@ class RegionEncode:
         }
         upstream = [self.ren.fingerprint, pooler_fingerprint]
         return open_stage(
-            cache, "haystack-tokens", settings, upstream=upstream, version=STAGE_VERSION
+            cache, "haystack-tokens", settings, upstream=upstream, code=__name__
         )
 
 

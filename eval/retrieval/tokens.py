@@ -31,7 +31,6 @@ from ren_core.stages import atomic_path, file_fingerprint, open_stage
 
 logger = logging.getLogger(__name__)
 
-STAGE_VERSION = 1
 SOURCES = ("patches", "ren")
 """Where vectors come from: the encoder's patches, or REN's aligned region tokens."""
 
@@ -214,7 +213,7 @@ def read_checked(image: CocoImage) -> Image:
 
 def _open(out: Path, name: str, split: CocoSplit, ren: REN, config: object) -> Path:
     upstream = [ren.fingerprint, str(ren.dtype), file_fingerprint(split.file)]
-    return open_stage(out, name, config, upstream=upstream, version=STAGE_VERSION)
+    return open_stage(out, name, config, upstream=upstream, code=__name__)
 
 
 def _file(directory: Path, item: int) -> Path:

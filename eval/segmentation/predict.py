@@ -36,7 +36,9 @@ def stored_encode(ren: REN, root: Path) -> Encode:
     """Encode every image once and keep its features under ``root``, in float16."""
     identity = {"spec": ren.encoder.spec, "dtype": str(ren.dtype)}
     upstream = [fingerprint([ren.encoder], ren.image_size)]
-    folder = open_stage(root, "patch_features", identity, upstream=upstream)
+    folder = open_stage(
+        root, "patch_features", identity, upstream=upstream, code=[__name__, "ren_core.model"]
+    )
     encode = direct_encode(ren)
     store = FeatureStore(lambda image: {PATCH: encode(image).float().cpu()}, folder)
     return lambda image: store(image)[PATCH]

@@ -23,7 +23,6 @@ from ren_core.training.views import View, ViewConfig, augment, plain_view
 
 logger = logging.getLogger(__name__)
 
-CACHE_VERSION = 3
 
 @configuration()
 class CacheConfig:
@@ -94,7 +93,9 @@ def build_cache(
     """
     pictures = picture_fingerprints(source)
     upstream = [fingerprint, str(dtype), digest(source.settings), *pictures]
-    directory = open_stage(out, "views", config, upstream=upstream, version=CACHE_VERSION)
+    directory = open_stage(
+        out, "views", config, upstream=upstream, code=[__name__, "ren_core.encoders.catalog"]
+    )
     todo = [i for i in range(len(pictures)) if not _file(directory, i).exists()]
     logger.info(
         "views of %s: %d of %d to do in %s", config.source, len(todo), len(pictures), directory

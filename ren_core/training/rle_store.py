@@ -24,7 +24,6 @@ from ren_core.training.sources import Entry, RegionImage, file_identity, stack_m
 
 logger = logging.getLogger(__name__)
 
-STORE_VERSION = 2
 
 MaskMaker = Callable[[Image], Sequence[Rle]]
 
@@ -92,7 +91,9 @@ def extract_regions(
         for picture, video in zip(pictures, videos, strict=True)
     ]
     settings = {"masks": config, "shard_size": shard_size}
-    store = open_stage(out, "regions", settings, upstream=names, version=STORE_VERSION)
+    store = open_stage(
+        out, "regions", settings, upstream=names, code=[__name__, "ren_core.sam2.masks"]
+    )
     starts = range(0, len(pictures), shard_size)
     todo = [start for start in starts if not _shard(store, start, shard_size).exists()]
     logger.info("regions: %d of %d shards to do in %s", len(todo), len(starts), store)

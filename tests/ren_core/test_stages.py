@@ -10,13 +10,22 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from typing import Annotated
 
 import pytest
 
 from ren_core import stages
 from ren_core.code_identity import code_digest
-from ren_core.errors import DataError, StaleStageError
-from ren_core.stages import atomic_path, file_fingerprint, open_stage, remove_leftovers, write_json
+from ren_core.errors import ConfigError, DataError, StaleStageError
+from ren_core.stages import (
+    NOT_CONTENT,
+    atomic_path,
+    file_fingerprint,
+    open_stage,
+    remove_leftovers,
+    to_plain,
+    write_json,
+)
 
 KILLED = """
 import os, signal, sys
@@ -48,35 +57,42 @@ print(len(made))
 """
 
 
+CODE = "ren_core.errors"
+
+
 @dataclass(frozen=True)
 class Settings:
     size: int = 3
 
 
+@dataclass(frozen=True)
+class Batched:
+    size: int = 3
+    batch: Annotated[int, NOT_CONTENT] = 1
+
+
 def test_a_stage_directory_belongs_to_one_configuration(tmp_path):
-    first = open_stage(tmp_path, "tokens", Settings())
-    assert open_stage(tmp_path, "tokens", Settings()) == first
+    first = open_stage(tmp_path, "tokens", Settings(), code=CODE)
+    assert open_stage(tmp_path, "tokens", Settings(), code=CODE) == first
     others = [
-        open_stage(tmp_path, "tokens", Settings(4)),
-        open_stage(tmp_path, "tokens", Settings(), upstream=["a"]),
-        open_stage(tmp_path, "tokens", Settings(), version=2),
-        open_stage(tmp_path, "search", Settings()),
+        open_stage(tmp_path, "tokens", Settings(4), code=CODE),
+        open_stage(tmp_path, "tokens", Settings(), upstream=["a"], code=CODE),
+        open_stage(tmp_path, "search", Settings(), code=CODE),
     ]
-    assert len({first, *others}) == 5
+    assert len({first, *others}) == 4
     (first / "stage.json").write_text(json.dumps({"config": "edited"}))
     with pytest.raises(StaleStageError, match="another configuration"):
-        open_stage(tmp_path, "tokens", Settings())
+        open_stage(tmp_path, "tokens", Settings(), code=CODE)
 
 
 def test_the_code_belongs_to_the_identity(tmp_path, monkeypatch):
-    plain = open_stage(tmp_path, "tokens", Settings())
     stage = open_stage(tmp_path, "tokens", Settings(), code="ren_core.stages")
-    assert stage not in {plain, open_stage(tmp_path, "tokens", Settings(), code="ren_core.errors")}
     assert stage == open_stage(tmp_path, "tokens", Settings(), code="ren_core.stages")
-    assert stage != open_stage(tmp_path, "tokens", Settings(), code="ren_core.stages", version=2)
+    assert stage != open_stage(tmp_path, "tokens", Settings(), code="ren_core.errors")
+    both = open_stage(tmp_path, "tokens", Settings(), code=["ren_core.stages", "ren_core.errors"])
+    assert both != stage
     record = json.loads((stage / "stage.json").read_text())
     assert record["code"] == code_digest("ren_core.stages")
-    assert "code" not in json.loads((plain / "stage.json").read_text())
     monkeypatch.setattr(stages, "code_digest", lambda module: f"edited {module}")
     assert stage != open_stage(tmp_path, "tokens", Settings(), code="ren_core.stages")
     monkeypatch.undo()
@@ -84,19 +100,40 @@ def test_the_code_belongs_to_the_identity(tmp_path, monkeypatch):
         open_stage(tmp_path, "tokens", Settings(), code="ren_core.gone")
 
 
+def test_what_only_matters_for_speed_is_no_part_of_the_identity(tmp_path):
+    stages_ = [
+        open_stage(tmp_path, "tokens", {"nested": [Batched(batch=n)]}, code=CODE) for n in (1, 2)
+    ]
+    assert stages_[0] == stages_[1]
+    assert stages_[0] != open_stage(tmp_path, "tokens", {"nested": [Batched(4)]}, code=CODE)
+    assert to_plain(Batched(batch=7))["batch"] == 7
+
+
+def test_a_stage_of_older_code_is_kept_on_purpose_only(tmp_path, monkeypatch):
+    old = open_stage(tmp_path, "tokens", Settings(), code=CODE)
+    digest = json.loads((old / "stage.json").read_text())["code"]
+    monkeypatch.setattr(stages, "code_digest", lambda module: "edited")
+    assert open_stage(tmp_path, "tokens", Settings(), code=CODE) != old
+    assert open_stage(tmp_path, "tokens", Settings(), code=CODE, keep=digest) == old
+    with pytest.raises(ConfigError, match=f"by the code none; there are some by .*{digest}"):
+        open_stage(tmp_path, "tokens", Settings(), code=CODE, keep="none")
+    with pytest.raises(ConfigError, match="there are none by other code"):
+        open_stage(tmp_path, "tokens", Settings(9), code=CODE, keep="none")
+
+
 def test_other_versions_are_said_and_not_refused(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "ren_core.stages")
-    stage = open_stage(tmp_path, "tokens", Settings())
+    stage = open_stage(tmp_path, "tokens", Settings(), code=CODE)
     versions = json.loads((stage / "stage.json").read_text())["versions"]
     assert list(versions) == ["python", "torch", "numpy", "opencv", "av"]
     assert versions["python"] == platform.python_version()
     assert all(versions.values())
-    assert open_stage(tmp_path, "tokens", Settings()) == stage
+    assert open_stage(tmp_path, "tokens", Settings(), code=CODE) == stage
     assert not caplog.records
 
     monkeypatch.setattr(stages, "_versions", lambda: {**versions, "torch": "0.4", "av": None})
     content = (stage / "stage.json").read_bytes()
-    assert open_stage(tmp_path, "tokens", Settings()) == stage
+    assert open_stage(tmp_path, "tokens", Settings(), code=CODE) == stage
     assert (stage / "stage.json").read_bytes() == content
     (line,) = caplog.messages
     assert f"torch {versions['torch']}, now 0.4; av {versions['av']}, now None" in line
@@ -113,11 +150,11 @@ def test_a_package_that_is_not_installed_has_no_version(tmp_path, monkeypatch):
 
 def test_a_stage_that_knew_no_versions_is_read(tmp_path, caplog):
     caplog.set_level(logging.INFO, "ren_core.stages")
-    stage = open_stage(tmp_path, "tokens", Settings())
+    stage = open_stage(tmp_path, "tokens", Settings(), code=CODE)
     record = json.loads((stage / "stage.json").read_text())
     del record["versions"]
     write_json(stage / "stage.json", record)
-    assert open_stage(tmp_path, "tokens", Settings()) == stage
+    assert open_stage(tmp_path, "tokens", Settings(), code=CODE) == stage
     assert not caplog.records
 
 
@@ -140,9 +177,9 @@ def test_two_processes_open_one_stage_at_the_same_moment(tmp_path):
 
 
 def test_a_stage_that_is_there_is_opened_without_a_lock(tmp_path, monkeypatch):
-    stage = open_stage(tmp_path, "tokens", Settings())
+    stage = open_stage(tmp_path, "tokens", Settings(), code=CODE)
     monkeypatch.setattr(stages, "FileLock", None)  # its folder may be one that can only be read
-    assert open_stage(tmp_path, "tokens", Settings()) == stage
+    assert open_stage(tmp_path, "tokens", Settings(), code=CODE) == stage
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
@@ -161,11 +198,11 @@ def test_a_file_appears_only_when_it_is_complete(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_what_a_killed_process_left_goes_when_its_stage_is_opened(tmp_path):
-    stage = open_stage(tmp_path, "tokens", {"a": 1})
+    stage = open_stage(tmp_path, "tokens", {"a": 1}, code=CODE)
     target = stage / "clip" / "000000.safetensors"
     assert subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False).returncode < 0
     assert len(list(stage.rglob("*.partial"))) == 1
-    assert open_stage(tmp_path, "tokens", {"a": 1}) == stage
+    assert open_stage(tmp_path, "tokens", {"a": 1}, code=CODE) == stage
     assert not list(stage.rglob("*.partial"))
     assert not target.exists()
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ren_core.errors import ConfigError
-from ren_core.stages import write_json
-from vq2d.commands.shared import add_model_options, chosen_localizer, run_command
+from vq2d.commands.shared import add_model_options, chosen_localizer, run_command, write_config
 from vq2d.job.answers import save_localization
 from vq2d.job.own_video import (
     FPS,
@@ -62,12 +61,15 @@ def run(args: argparse.Namespace, command: str) -> int:
     asked = ask(args, frames)
     name, localizer = chosen_localizer(args)
     out = args.out or Path("runs") / f"localize-{args.video.stem}"
-    write_json(
-        out / "config.json", {"command": command, "preset": name, "config": localizer.config}
-    )
+    write_config(args, out, preset=name, command=command, config=localizer.config)
     with tqdm(total=asked.question.search_end, desc="tokens", unit="frame", disable=None) as bar:
         found = localize_in(
-            frames, asked.question, localizer, cache=args.cache, on_frames=bar.update
+            frames,
+            asked.question,
+            localizer,
+            cache=args.cache,
+            on_frames=bar.update,
+            keep_tokens_of=args.keep_cache_of,
         )
     save_localization(out / "answer.json", found)
     own = found.scores.own

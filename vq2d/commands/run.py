@@ -9,13 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ren_core.stages import write_json
 from vq2d.commands.shared import (
     SAMPLE,
     add_model_options,
     annotations_of,
     chosen_localizer,
     run_command,
+    write_config,
 )
 from vq2d.ego4d.annotations import has_annotations
 from vq2d.ego4d.submission import build_submission
@@ -89,12 +89,15 @@ def run(args: argparse.Namespace, command: str) -> int:
     build_submission(annotations.document, {})  # before any computing: can it be answered at all?
     name, localizer = chosen_localizer(args)
     out = args.out or Path("runs") / f"vq2d-{root.name}-{args.split}-{name}"
-    write_json(
-        out / "config.json", {"command": command, "preset": name, "config": localizer.config}
+    runner = Runner(
+        annotations,
+        root,
+        localizer,
+        cache=args.cache,
+        weights=masking_weights(localizer),
+        keep_tokens_of=args.keep_cache_of,
     )
-
-    weights = masking_weights(localizer)
-    runner = Runner(annotations, root, localizer, cache=args.cache, weights=weights)
+    write_config(args, out, preset=name, command=command, config=localizer.config)
     report = runner.run(limit=args.limit, overwrite=args.overwrite)
     submission = write_submission(annotations, report.answers, out)
     traces = write_traces(report.answers, out)

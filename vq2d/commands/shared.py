@@ -14,6 +14,7 @@ import torch
 from ren_core.command import check_device, exit_code
 from ren_core.errors import ConfigError, DataError
 from ren_core.sam2.model import find_checkpoint
+from ren_core.stages import write_json
 from vq2d.ego4d.annotations import FILE_NAMES, Annotations, annotation_path, load_annotations
 from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import Localizer
@@ -48,6 +49,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("runs/cache"),
         help="folder of tokens and answers, shared by runs (runs/cache)",
+    )
+    parser.add_argument(
+        "--keep-cache-of",
+        metavar="DIGEST",
+        help='go on with the tokens that older code made, by the "code" in their stage.json',
     )
 
 
@@ -126,3 +132,13 @@ def run_command(
         return run(args, shlex.join(["python", f"pipelines/{script}.py", *typed]))
 
     return exit_code(checked)
+
+
+def write_config(
+    args: argparse.Namespace, out: Path, *, preset: str, command: str, config: VQ2DConfig
+) -> None:
+    """``config.json``: the command, every number, and whose tokens were kept, if older ones."""
+    kept = {} if args.keep_cache_of is None else {"tokens_kept_of_code": args.keep_cache_of}
+    write_json(
+        out / "config.json", {"command": command, "preset": preset, **kept, "config": config}
+    )

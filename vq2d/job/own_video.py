@@ -73,11 +73,12 @@ def localize_in(
     *,
     cache: Path,
     on_frames: Callable[[int], object],
+    keep_tokens_of: str | None = None,
 ) -> Localization:
     """Tokens of the video (kept in ``cache``), then the five stages."""
     config = localizer.config
     encoder = localizer.models.encoder
-    tokens_dir = open_tokens(cache, encoder, config.tokens)
+    tokens_dir = open_tokens(cache, encoder, config.tokens, keep=keep_tokens_of)
     chunks = clip_tokens(
         frames,
         encoder,

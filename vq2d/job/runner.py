@@ -31,7 +31,8 @@ from vq2d.video.frames import VideoFrames
 
 logger = logging.getLogger(__name__)
 
-STAGE_VERSION = 2  # 1 did not know the weights of segmenter and tracker
+ANSWERING = ("vq2d.localize.build", "vq2d.video.frames", "vq2d.job.answers")
+"""The modules whose code decides an answer, with all that they import: models, stages, frames."""
 
 
 class Runner:
@@ -45,6 +46,7 @@ class Runner:
         *,
         cache: Path,
         weights: Sequence[str] = (),
+        keep_tokens_of: str | None = None,
     ) -> None:
         """Prepare the stage directories.
 
@@ -54,18 +56,21 @@ class Runner:
             localizer: The loaded models.
             cache: Folder of the stage directories; may be shared by runs and presets.
             weights: Fingerprints of the weights of segmenter and tracker.
+            keep_tokens_of: Digest of older code whose tokens shall be used.
         """
         self.root = root
         self.annotations = annotations
         self.localizer = localizer
         config = localizer.config
-        self.tokens_dir = open_tokens(cache, localizer.models.encoder, config.tokens)
+        self.tokens_dir = open_tokens(
+            cache, localizer.models.encoder, config.tokens, keep=keep_tokens_of
+        )
         self.answers_dir = open_stage(
             cache,
             "answers",
             config,
             upstream=[self.tokens_dir.name, *weights],
-            version=STAGE_VERSION,
+            code=ANSWERING,
         )
 
     def run(self, *, limit: int | None = None, overwrite: bool = False) -> RunReport:

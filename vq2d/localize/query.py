@@ -65,7 +65,7 @@ def object_tokens(
     picture = window.cut(image)
     return ObjectTokens(
         vectors=_zoomed_vectors(image, box_xyxy, _deepest_point(window, mask), models, config),
-        appearance=models.segmenter.describe(picture, mask)[None],
+        appearance=models.segmenter.appearance_of(picture, mask)[None],
         colours=colour_histogram(picture, mask),
     )
 

@@ -22,12 +22,10 @@ from safetensors.numpy import save_file
 
 from ren_core.configuration import configuration
 from ren_core.errors import ConfigError
-from ren_core.stages import atomic_path, open_stage
+from ren_core.stages import NOT_CONTENT, atomic_path, open_stage
 from vq2d.localize.encode import TokenEncoder
 from vq2d.types import FrameSource
 from vq2d.video.crops import frame_crops
-
-STAGE_VERSION = 2  # 1 had patch tokens in the wrong memory order
 
 _Tiling = Annotated[int, Field(ge=1, le=16)]  # windows per side of the frame
 _Frames = Annotated[int, Field(ge=1, le=1000)]  # memory and work lost by a kill grow with them
@@ -47,7 +45,7 @@ class TokenConfig:
     crop_factors: Annotated[tuple[_Tiling, ...], Field(min_length=1, max_length=8)] = (1, 2)
     frame_stride: _Frames = 1
     chunk_frames: _Frames = 64
-    batch_crops: Annotated[int, Field(ge=1, le=1000)] = 20
+    batch_crops: Annotated[int, Field(ge=1, le=1000), NOT_CONTENT] = 20
 
     def __post_init__(self) -> None:
         if self.chunk_frames % self.frame_stride:
@@ -90,16 +88,28 @@ class TokenChunk:
             return file.get_tensor(name)
 
 
-def open_tokens(cache: Path, encoder: TokenEncoder, config: TokenConfig) -> Path:
-    """The stage directory of these tokens, named after model and configuration."""
+def open_tokens(
+    cache: Path, encoder: TokenEncoder, config: TokenConfig, *, keep: str | None = None
+) -> Path:
+    """The stage directory of these tokens, named after model, configuration and code.
+
+    Args:
+        cache: Folder of the stage directories.
+        encoder: Makes the tokens.
+        config: Crops and stride.
+        keep: Digest of older code whose tokens shall be used; see ``open_stage``.
+    """
     ren = encoder.ren
     identity = {
         "tokens": config,
         "encode": encoder.config,
         "ren": replace(ren.config, head=""),  # the fingerprint knows the head, wherever it lies
+        "engine": "torch",
+        "device": ren.device.type,
         "dtype": str(ren.dtype),
     }
-    return open_stage(cache, "tokens", identity, upstream=[ren.fingerprint], version=STAGE_VERSION)
+    code = [__name__, "vq2d.video.frames"]
+    return open_stage(cache, "tokens", identity, upstream=[ren.fingerprint], code=code, keep=keep)
 
 
 def clip_tokens(

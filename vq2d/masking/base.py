@@ -42,8 +42,8 @@ class PromptableSegmenter(Protocol):
         Args:
             image: (H, W, 3) uint8 RGB.
             point_xy: (x, y) in pixels of the image.
-            appearance: (K, D) unit vectors from ``describe``; among several masks, the one most
-                similar to any of them is taken.
+            appearance: (K, D) unit vectors from ``appearance_of``; among several masks, the one
+                most similar to any of them is taken.
         """
         ...
 
@@ -51,7 +51,7 @@ class PromptableSegmenter(Protocol):
         """Segment the thing that fills a box (may leave the image)."""
         ...
 
-    def describe(self, image: Image, mask: Mask) -> Tensor:
+    def appearance_of(self, image: Image, mask: Mask) -> Tensor:
         """Unit vector (D,) of the masked part, in the segmenter's own feature space."""
         ...
 

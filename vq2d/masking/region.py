@@ -91,8 +91,8 @@ class RegionSegmenter:
             if segment is None or any(_same(segment, other) for other in proposals):
                 continue
             if appearance is not None:
-                described = self.describe(image, segment.mask)
-                likeness = float((appearance @ described).max())
+                own = self.appearance_of(image, segment.mask)
+                likeness = float((appearance @ own).max())
                 segment = Segment(segment.mask, segment.box_xyxy, likeness)
             proposals.append(segment)
         return max(proposals, key=lambda s: s.score, default=None)
@@ -116,7 +116,7 @@ class RegionSegmenter:
         box = mask_to_box(mask)
         return None if box is None else Segment(mask, box, 1.0)
 
-    def describe(self, image: Image, mask: Mask) -> Tensor:
+    def appearance_of(self, image: Image, mask: Mask) -> Tensor:
         """See ``pooled_appearance``."""
         return pooled_appearance(self.ren, image, mask)
 

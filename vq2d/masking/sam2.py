@@ -22,7 +22,7 @@ from ren_core.images import Image
 from ren_core.sam2.model import Sam2Model
 from vq2d.masking.base import Segment
 
-Describe = Callable[[Image, Mask], Tensor]
+Look = Callable[[Image, Mask], Tensor]
 """Gives the unit vector (D,) of the masked part of an image."""
 
 BLUR_SIZE = (3, 3)  # px, Gaussian, before a box is segmented
@@ -31,18 +31,16 @@ BLUR_SIZE = (3, 3)  # px, Gaussian, before a box is segmented
 class Sam2Segmenter:
     """Turns a point or a box into a mask with SAM 2; a ``PromptableSegmenter``."""
 
-    def __init__(
-        self, model: Sam2Model, describe: Describe, *, mask_threshold: float = 0.0
-    ) -> None:
+    def __init__(self, model: Sam2Model, look: Look, *, mask_threshold: float = 0.0) -> None:
         """Wrap a loaded model.
 
         Args:
             model: Shared with the tracker.
-            describe: Feature space in which ``from_point`` compares its masks.
+            look: Feature space in which ``from_point`` compares its masks.
             mask_threshold: Logit above which a pixel belongs to the mask.
         """
         self.model = model
-        self._describe = describe
+        self._look = look
         self._predictor = model.image_predictor(mask_threshold)
         self._embedded = b""
 
@@ -79,13 +77,13 @@ class Sam2Segmenter:
         offers = self._segment(blurred, {"box": box}, several=False)
         return offers[0] if offers else None
 
-    def describe(self, image: Image, mask: Mask) -> Tensor:
+    def appearance_of(self, image: Image, mask: Mask) -> Tensor:
         """Unit vector (D,) of the masked part of an image."""
-        return self._describe(image, mask)
+        return self._look(image, mask)
 
     def _similarity(self, image: Image, mask: Mask, appearance: Tensor) -> float:
         """Highest cosine of a mask's look to any of the rows of ``appearance`` (K, D)."""
-        return float((appearance @ self.describe(image, mask).to(appearance)).max())
+        return float((appearance @ self.appearance_of(image, mask).to(appearance)).max())
 
     def _segment(
         self, image: Image, prompt: dict[str, np.ndarray], *, several: bool

@@ -8,15 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ren_core.code_identity import code_digest
 from ren_core.stages import digest, write_json
 from vq2d.job.task import Task
 from vq2d.show.scene import draw_poster, draw_video
 from vq2d.show.summary import draw_summary
 from vq2d.show.view import AnswerView
 from vq2d.types import VisualQuery
-
-DRAWING_VERSION = 1
-"""Raised whenever a summary, poster or video of the same answer looks different."""
 
 SUMMARY, POSTER, VIDEO = ".png", ".jpg", ".mp4"
 
@@ -81,10 +79,11 @@ class PictureSet:
 
 
 def identity_of(task: Task, metrics: Mapping[str, float], title: str) -> str:
-    """Digest of all that decides the pictures of an answer: clip, question, answer, truth."""
+    """Digest of all that decides the pictures of an answer: clip, question, answer, truth, code."""
     answer = hashlib.sha256(task.path.read_bytes()).hexdigest()
     clip = task.path.parent.name  # its content's fingerprint
-    return digest([DRAWING_VERSION, answer, clip, _plain(task.query), metrics, title], 16)
+    code = code_digest(__name__)
+    return digest([code, answer, clip, _plain(task.query), metrics, title], 16)
 
 
 def _plain(query: VisualQuery) -> list[object]:

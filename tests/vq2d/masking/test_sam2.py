@@ -64,7 +64,7 @@ def test_without_appearance_the_most_trusted_mask_is_chosen(model):
     assert found.score == pytest.approx(trusts.max())
     assert np.array_equal(found.mask, largest_component(masks[trusts.argmax()]))
     assert found.mask.shape == SIZE_HW
-    assert segmenter.describe(IMAGE, found.mask).shape == (3,)
+    assert segmenter.appearance_of(IMAGE, found.mask).shape == (3,)
 
 
 def test_thresholds_give_empty_and_full_masks(model):
