@@ -102,7 +102,9 @@ class Sam2Segmenter:
 
     def _embed(self, image: Image) -> None:
         """Encode an image, unless its content is that of the last one."""
-        image = np.array(image)  # frames of a clip are read-only, which torch does not like
+        image = np.array(
+            image, order="C"
+        )  # frames of a clip are read-only, which torch does not like
         content = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
         content.update(image.data)
         if content.digest() != self._embedded:
