@@ -44,7 +44,7 @@ class CalibrationConfig:
         min_group: Groups of fewer prompts are dropped.
     """
 
-    kinds: Annotated[tuple[str, ...], Field(min_length=1)]
+    kinds: tuple[str, ...]
     query: QueryKind = "centre"
     similarities: Annotated[tuple[Cosine, ...], Field(min_length=1)] = SIMILARITIES
     min_group: Count = 3
