@@ -52,9 +52,7 @@ class RegionEncode:
             "dtype": str(self.ren.dtype),
         }
         upstream = [self.ren.fingerprint, pooler_fingerprint]
-        return open_stage(
-            cache, "haystack-tokens", settings, upstream=upstream, code=__name__
-        )
+        return open_stage(cache, "haystack-tokens", settings, upstream=upstream, code=__name__)
 
 
 def token_path(store: Path, name: str, file: Path) -> Path:
