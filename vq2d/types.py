@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ren_core.errors import DataError
-from ren_core.geometry import Boxes
+from ren_core.errors import DataError, ShapeError
+from ren_core.geometry import Boxes, Mask
 from ren_core.images import Image
 
 
@@ -124,20 +124,44 @@ class VisualQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A query in the pixels of the video file.
+class ObjectView:
+    """An object in one picture.
 
     Attributes:
-        picture: (H, W, 3) the frame that shows the object.
-        box_xyxy: (4,) the object in it, pixels of ``picture``.
-        search_end: One past the last frame searched.
-        crop_frame: Clip frame of ``picture``; None if it is not from the clip.
+        picture: (H, W, 3) RGB.
+        box_xyxy: (4,) the object in it, pixels of ``picture``; may leave it.
+        mask: (H, W) the object's pixels, where they are known; None: a segmenter finds them.
     """
 
     picture: Image
     box_xyxy: Boxes
+    mask: Mask | None = None
+
+    def __post_init__(self) -> None:
+        if self.mask is not None and self.mask.shape != self.picture.shape[:2]:
+            raise ShapeError(
+                f"the mask of a picture of {self.picture.shape[:2]} pixels (height, width) must "
+                f"have that shape, got {self.mask.shape}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query in the pixels of the video file.
+
+    Attributes:
+        views: The object in one picture or several, at least one.
+        search_end: One past the last frame searched.
+        crop_frame: Clip frame of the one view; None if the views are not from the clip.
+    """
+
+    views: tuple[ObjectView, ...]
     search_end: int
     crop_frame: int | None
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise DataError("a question needs a picture of the object, and there is none")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Find where an object was last seen in your own video, given its picture or a box at a moment."""
+"""Find where an object was last seen in your own video, by pictures of it or a box at a moment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vq2d.job.own_video import (
     FPS,
     Asked,
     ask_by_moment,
-    ask_by_picture,
+    ask_by_pictures,
     localize_in,
     missed_floor,
 )
@@ -29,10 +29,19 @@ from vq2d.video.frames import VideoFrames, open_video
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        usage="%(prog)s VIDEO (--query IMAGE ... | --at SECONDS --box X,Y,W,H) [options]",
+    )
     parser.add_argument("video", type=Path, help="a video of any rate and size")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--query", type=Path, metavar="IMAGE", help="a picture of the object")
+    what.add_argument(
+        "--query",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="pictures of the object, after the video; the opaque part of one is the object",
+    )
     what.add_argument(
         "--at",
         type=float,
@@ -40,6 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="when the video shows it; that occurrence itself is no answer",
     )
     parser.add_argument("--box", metavar="X,Y,W,H", help="where it is then, in pixels (with --at)")
+    parser.add_argument(
+        "--query-box",
+        metavar="X,Y,W,H",
+        help="where it is in the one picture of --query, in pixels of that picture held upright",
+    )
     parser.add_argument("--until", type=float, metavar="SECONDS", help="search up to here (end)")
     parser.add_argument("--out", type=Path, help="folder of the results (runs/localize-VIDEO)")
     add_model_options(parser)
@@ -52,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if (args.at is None) != (args.box is None):
         parser.error("--at and --box belong together")
+    if args.query_box is not None and len(args.query or ()) != 1:
+        parser.error("--query-box belongs to exactly one picture of --query")
     return run_command("localize", argv, args, run)
 
 
@@ -96,12 +112,17 @@ def run(args: argparse.Namespace, command: str) -> int:
 def ask(args: argparse.Namespace, frames: VideoFrames) -> Asked:
     """The question that the command line puts."""
     if args.query is not None:
-        return ask_by_picture(frames, args.query, args.until)
+        box = None if args.query_box is None else four_numbers("--query-box", args.query_box)
+        return ask_by_pictures(frames, args.query, args.until, box_xywh=box)
+    return ask_by_moment(frames, args.at, four_numbers("--box", args.box), args.until)
+
+
+def four_numbers(option: str, text: str) -> list[float]:
+    """The numbers of a box as typed; how many there are is checked where they are used."""
     try:
-        numbers = [float(part) for part in args.box.split(",")]
+        return [float(part) for part in text.split(",")]
     except ValueError as err:
-        raise ConfigError(f"--box needs four numbers X,Y,W,H in pixels, got {args.box!r}") from err
-    return ask_by_moment(frames, args.at, numbers, args.until)
+        raise ConfigError(f"{option} needs four numbers X,Y,W,H in pixels, got {text!r}") from err
 
 
 def doubt_about(asked: Asked, track: ResponseTrack, floor: float) -> str:

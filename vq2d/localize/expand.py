@@ -16,7 +16,7 @@ from ren_core.images import Image
 from vq2d.localize.hunt import Hunt
 from vq2d.localize.models import Models
 from vq2d.localize.query import QueryConfig, object_vectors
-from vq2d.types import ResponseTrack
+from vq2d.types import ObjectView, ResponseTrack
 
 _JudgedSide = Annotated[int, Field(ge=32, le=4096)]
 
@@ -85,6 +85,6 @@ def more_query_vectors(
         frame = hunt.frames[track.start_frame + int(i)]
         if sharpness(frame, scale) < config.sharpness:
             continue
-        vectors = object_vectors(frame, boxes[i], models, query)
+        vectors = object_vectors(ObjectView(frame, boxes[i]), models, query)
         found.append(vectors[(vectors @ known.T).amax(dim=1) > config.similarity])
     return torch.cat(found)

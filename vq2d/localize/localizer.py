@@ -23,6 +23,7 @@ from vq2d.types import (
     FrameScores,
     FrameSource,
     Localization,
+    ObjectView,
     Question,
     ResponseTrack,
     VisualQuery,
@@ -33,8 +34,7 @@ def question_of(query: VisualQuery, frames: FrameSource) -> Question:
     """An annotated query, scaled from original pixels to the file's and clamped to its length."""
     crop_frame = min(query.crop_frame, len(frames) - 1)
     return Question(
-        picture=frames[crop_frame],
-        box_xyxy=query.crop_box_in(frames.size_hw),
+        views=(ObjectView(frames[crop_frame], query.crop_box_in(frames.size_hw)),),
         search_end=query.search_end(len(frames)),
         crop_frame=crop_frame,
     )
@@ -51,7 +51,7 @@ class Localizer:
         self, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]
     ) -> Localization:
         """Where the object was last seen before ``question.search_end``."""
-        target = object_tokens(question.picture, question.box_xyxy, self.models, self.config.query)
+        target = object_tokens(question.views, self.models, self.config.query)
         hunt = Hunt(question, target, frames, chunks)
         scores, candidates = self._search(hunt, target.vectors)
         first = self._first_track(hunt, keep_good(candidates, self.config.refine), scores)

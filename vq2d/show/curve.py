@@ -111,7 +111,7 @@ def _mark_frames(axes: Any, view: AnswerView) -> None:  # noqa: ANN401
     crop, query = view.query.crop_frame, view.query.query_frame
     note = " (not in the clip)" if crop != view.crop_frame else ""
     axes.axvline(query, color=colour, linewidth=2, label=f"query frame {query}")
-    if view.query_image is None:
+    if not view.query_views:
         axes.axvline(
             view.crop_frame,
             color=colour,

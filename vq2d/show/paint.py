@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -119,6 +120,18 @@ def fit_inside(picture: Picture, size: int) -> Picture:
     width, height = max(1, round(W * factor)), max(1, round(H * factor))
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, (width, height), interpolation=method), np.uint8)
+
+
+def in_a_row(pictures: Sequence[Picture], gap: int = 3) -> Picture:
+    """Pictures side by side, centred, on the ground of a page; one alone as it is."""
+    height = max(len(picture) for picture in pictures)
+    width = sum(picture.shape[1] for picture in pictures) + gap * (len(pictures) - 1)
+    row = np.full((height, width, 3), PAPER, np.uint8)
+    left = 0
+    for picture in pictures:
+        paint_picture(row, picture, left, (height - len(picture)) // 2)
+        left += picture.shape[1] + gap
+    return row
 
 
 def paint_picture(picture: Picture, small: Picture, left: int, top: int) -> None:

@@ -21,6 +21,7 @@ from vq2d.show.paint import (
     QUERY,
     TRUTH,
     fit_inside,
+    in_a_row,
     paint_box,
     paint_picture,
     paint_text,
@@ -137,8 +138,12 @@ def shown_frames(view: AnswerView) -> int:
 
 
 def query_inset(view: AnswerView, size: int) -> Picture:
-    """The query's crop, its longer side ``size`` pixels, in a labelled border."""
-    crop = fit_inside(view.crop_image(), size)
+    """The query's crop, its longer side ``size`` pixels, in a labelled border.
+
+    Several given pictures stand side by side, each somewhat smaller.
+    """
+    crops = view.crop_images()
+    crop = in_a_row([fit_inside(c, max(1, round(size / len(crops) ** 0.5))) for c in crops])
     border = 3
     head = 18
     width = max(crop.shape[1], 46)

@@ -18,8 +18,8 @@ from ren_core.geometry import Boxes
 from ren_core.stages import atomic_path
 from vq2d.show.curve import FAINT_INK, INK, draw_lanes, draw_similarity
 from vq2d.show.paint import CANDIDATE, PREDICTED, QUERY, TRUTH, Colour, hex_colour
-from vq2d.show.view import AnswerView, box_at, clock
-from vq2d.types import Candidate, ResponseTrack
+from vq2d.show.view import MOST_GIVEN, AnswerView, box_at, clock
+from vq2d.types import Candidate, ObjectView, ResponseTrack
 
 WIDTH, DPI = 1400, 100  # px, px per inch
 MARGIN, GAP = 20, 12
@@ -139,17 +139,29 @@ def choose_panels(view: AnswerView) -> list[Panel]:
 
 
 def _query_panels(view: AnswerView) -> list[Panel]:
-    """The given picture of the object, or the frame that shows it and its crop."""
-    if view.query_image is not None:
-        H, W = view.query_image.shape[:2]
-        return [Panel(view.query_image, "query picture", f"{W} × {H} px", QUERY)]
+    """The given pictures of the object, or the frame that shows it and its crop."""
+    if view.query_views:
+        return _given_panels(view.query_views)
     is_past = view.crop_frame != view.query.crop_frame
     caption = "crop frame is not in the clip" if is_past else _when(view.crop_frame)
     boxes = [(view.crop_box_xyxy, QUERY, "solid")]
     return [
         Panel(view.frames[view.crop_frame], "crop frame", caption, QUERY, boxes),
-        Panel(view.crop_image(), "query crop", _size(view.crop_box_xyxy), QUERY),
+        Panel(view.crop_images()[0], "query crop", _size(view.crop_box_xyxy), QUERY),
     ]
+
+
+def _given_panels(views: Sequence[ObjectView]) -> list[Panel]:
+    """The pictures that were given, each with its box if that is not all of it; not too many."""
+    panels = []
+    for i, view in enumerate(views[:MOST_GIVEN]):
+        H, W = view.picture.shape[:2]
+        is_all = view.box_xyxy.tolist() == [0, 0, W, H]
+        caption = f"{W} × {H} px" if is_all else f"{_size(view.box_xyxy)} of {W} × {H}"
+        label = "query picture" if len(views) == 1 else f"query picture {i + 1} of {len(views)}"
+        boxes = [] if is_all else [(view.box_xyxy, QUERY, "solid")]
+        panels.append(Panel(view.picture, label, caption, QUERY, boxes))
+    return panels
 
 
 def best_candidates(candidates: Sequence[Candidate], count: int = 3) -> list[Candidate]:

@@ -13,10 +13,18 @@ from ren_core.errors import DataError, ShapeError
 from ren_core.geometry import Boxes, clip_boxes
 from ren_core.images import Image
 from vq2d.job.own_video import Asked
-from vq2d.types import Candidate, FrameSource, Localization, ResponseTrack, VisualQuery
+from vq2d.types import (
+    Candidate,
+    FrameSource,
+    Localization,
+    ObjectView,
+    ResponseTrack,
+    VisualQuery,
+)
 
 CLIP_FPS = 5  # every FrameSource runs at the annotation rate
 MOST_STRIDE = 8  # longer gaps in a similarity curve were not searched
+MOST_GIVEN = 3  # pictures of the object that are shown, of those that were given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +41,8 @@ class AnswerView:
         truth: The true track in frame pixels; None if unknown.
         metrics: What is printed in the summary, such as ``{"stIoU": 0.41}``.
         title: One line; the object's name or the query's key.
-        query_image: (H, W, 3) a picture of the object that is not from the clip; None: the query is
-            the crop of a frame.
+        query_views: The object in pictures that are not from the clip; empty: the query is the
+            crop of a frame.
     """
 
     query: VisualQuery
@@ -46,7 +54,7 @@ class AnswerView:
     truth: ResponseTrack | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     title: str = ""
-    query_image: Image | None = None
+    query_views: Sequence[ObjectView] = ()
 
     def __post_init__(self) -> None:
         if self.crop_box_xyxy.shape != (4,):
@@ -66,7 +74,7 @@ class AnswerView:
     @property
     def crop_frame_end(self) -> int:
         """One past the frame that shows the crop; 0 if the query's picture is not from the clip."""
-        return 0 if self.query_image is not None else self.crop_frame + 1
+        return 0 if self.query_views else self.crop_frame + 1
 
     @property
     def window_end(self) -> int:
@@ -78,18 +86,14 @@ class AnswerView:
         """The title on one line, or the query's key without one."""
         return " ".join(self.title.split()) or str(self.query.key)
 
-    def crop_image(self) -> Image:
-        """The query's picture: the given one, else the crop as far as it lies in the frame.
+    def crop_images(self) -> list[Image]:
+        """The query's box cut out of its frame, or of the first of the given pictures.
 
         A crop outside the frame gives one grey pixel.
         """
-        if self.query_image is not None:
-            return self.query_image
-        box = clip_boxes(self.crop_box_xyxy, self.frames.size_hw)
-        x1, y1 = np.floor(box[:2]).astype(int)
-        x2, y2 = np.ceil(box[2:]).astype(int)
-        crop: Image = self.frames[self.crop_frame][y1:y2, x1:x2]
-        return crop if crop.size else np.full((1, 1, 3), 128, np.uint8)
+        if not self.query_views:
+            return [_cut_out(self.frames[self.crop_frame], self.crop_box_xyxy)]
+        return [_cut_out(v.picture, v.box_xyxy) for v in self.query_views[:MOST_GIVEN]]
 
 
 def box_at(track: ResponseTrack | None, frame_idx: int) -> Boxes | None:
@@ -146,10 +150,19 @@ def view_of(
 
 
 def view_of_own(asked: Asked, frames: FrameSource, found: Localization, title: str) -> AnswerView:
-    """What is drawn about a video of one's own; a picture not from the video is shown itself."""
+    """What is drawn about a video of one's own; pictures not from it are shown as given."""
     view = view_of(asked.query, frames, found, metrics={}, title=title)
     is_inside = asked.question.crop_frame is not None
-    return view if is_inside else replace(view, query_image=asked.question.picture)
+    return view if is_inside else replace(view, query_views=asked.question.views)
+
+
+def _cut_out(picture: Image, box_xyxy: Boxes) -> Image:
+    """The part of a picture in a box; one grey pixel if that is empty."""
+    box = clip_boxes(box_xyxy, picture.shape[:2])
+    x1, y1 = np.floor(box[:2]).astype(int)
+    x2, y2 = np.ceil(box[2:]).astype(int)
+    crop: Image = picture[y1:y2, x1:x2]
+    return crop if crop.size else np.full((1, 1, 3), 128, np.uint8)
 
 
 def _per_frame(found: Localization, num_frames: int) -> NDArray[np.float32]:

@@ -8,15 +8,16 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from ren_core.errors import StaleStageError
+from ren_core.errors import ConfigError, StaleStageError
 from tests.clips import RED, frame, place
 from tests.job import CONFIG, tiny_localizer
 from tests.synthetic import write_video
 from vq2d.commands import localize
 from vq2d.commands import run as run_vq2d
 from vq2d.commands import shared as vq2d_models
-from vq2d.job.own_video import ask_by_moment
+from vq2d.job.own_video import ask_by_moment, ask_by_pictures
 from vq2d.video.frames import open_video
 
 GREEN = (30, 220, 60)
@@ -71,6 +72,127 @@ def test_the_given_picture_is_drawn_as_the_query(ask, tmp_path):
     assert (np.abs(shown - GREEN).max(axis=2) < 60).sum() > 1000
     summary = cv2.imread(str(tmp_path / "out/answer.png"))[..., ::-1].astype(int)
     assert (np.abs(summary - GREEN).max(axis=2) <= 2).sum() > 10000
+
+
+def save(path, image):
+    Image.fromarray(image).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def red_and_green():
+    """A picture of 80 x 60 pixels, red in a corner, else green."""
+    picture = np.full((60, 80, 3), GREEN, np.uint8)
+    picture[30:50, 50:70] = RED
+    return picture
+
+
+def test_several_pictures_are_asked_at_once(ask, tmp_path, capsys, red_and_green):
+    red = save(tmp_path / "red.png", red_and_green[30:50, 50:70])
+    green = save(tmp_path / "green.png", red_and_green[:20])
+    assert ask("--query", green, floor=1.0) == 0
+    assert "probably not in this video" in capsys.readouterr().out
+    for both in ((red, green), (green, red)):
+        assert ask("--query", *both) == 0
+        printed = capsys.readouterr().out
+        assert "last seen from 0:03.0 to 0:04.0" in printed
+        assert "probably" not in printed
+
+
+def test_the_box_of_a_picture_and_its_opaque_part_are_the_object(
+    ask, tmp_path, capsys, red_and_green
+):
+    whole = save(tmp_path / "whole.png", red_and_green)
+    assert ask("--query", whole, "--query-box", "50,30,20,20") == 0
+    assert "last seen from 0:03.0 to 0:04.0" in capsys.readouterr().out
+
+    is_red = (red_and_green == RED).all(axis=2)
+    rgba = np.dstack([red_and_green, is_red.astype(np.uint8) * 255])
+    cut_out = save(tmp_path / "cut.png", rgba)
+    assert ask("--query", cut_out) == 0
+    assert "last seen from 0:03.0 to 0:04.0" in capsys.readouterr().out
+
+
+def test_a_box_counts_in_pixels_of_the_upright_file(tmp_path, video, red_and_green):
+    frames = open_video(video)
+    large = Image.fromarray(red_and_green).resize((3200, 2400), Image.Resampling.NEAREST)
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    large.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "large.png", exif=exif)
+    box = (2000, 1200, 800, 99_999)
+    asked = ask_by_pictures(frames, [tmp_path / "large.png"], None, box_xywh=box)
+    (view,) = asked.question.views
+    assert view.picture.shape == (1536, 2048, 3)
+    assert view.box_xyxy.tolist() == [1280, 768, 1792, 1536]
+    assert (view.picture[780, 1290] == RED).all()
+    assert view.mask is None
+    assert asked.question.crop_frame is None
+
+
+def test_a_box_takes_a_part_of_the_opaque_part(tmp_path, video, red_and_green):
+    frames = open_video(video)
+    alpha = np.zeros((60, 80), np.uint8)
+    alpha[10:20, 10:20] = alpha[40:50, 40:60] = 255
+    path = tmp_path / "two.png"
+    save(path, np.dstack([red_and_green, alpha]))
+    (view,) = ask_by_pictures(frames, [path], None).question.views
+    assert view.box_xyxy.tolist() == [10, 10, 60, 50]
+    assert (view.mask == (alpha > 0)).all()
+    box = (30, 30, 20, 20)
+    (part,) = ask_by_pictures(frames, [path], None, box_xywh=box).question.views
+    assert part.box_xyxy.tolist() == [40, 40, 50, 50]
+    assert part.mask.sum() == 100
+    with pytest.raises(ConfigError, match="--query-box shows only what is transparent in"):
+        ask_by_pictures(frames, [path], None, box_xywh=(25, 10, 10, 10))
+    with pytest.raises(ConfigError, match="belongs to exactly one picture, got 2"):
+        ask_by_pictures(frames, [path, path], None, box_xywh=box)
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ("1,2,x,4", "--query-box needs four numbers X,Y,W,H in pixels, got '1,2,x,4'"),
+        ("1,2,3", "--query-box needs four numbers"),
+        ("1,2,NaN,4", "--query-box needs four numbers"),
+        ("1,2,-1,4", "--query-box needs a positive width and height, got -1 x 4"),
+        ("80,2,9,4", "red.png, which is 80 pixels wide and 60 high"),
+    ],
+)
+def test_useless_boxes_of_pictures_are_refused(
+    video, tmp_path, no_models, capsys, red_and_green, box, message
+):
+    picture = save(tmp_path / "red.png", red_and_green)
+    assert localize.main([str(video), "--query", picture, f"--query-box={box}"]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", [["--query", "a.png", "b.png"], ["--at=1", "--box=1,1,5,5"]])
+def test_the_box_of_a_picture_belongs_to_one_picture(video, no_models, capsys, what):
+    with pytest.raises(SystemExit) as stop:
+        localize.main([str(video), *what, "--query-box=1,2,3,4"])
+    assert stop.value.code == 2
+    assert "--query-box belongs to exactly one picture of --query" in capsys.readouterr().err
+
+
+def test_a_video_after_the_pictures_is_missed_and_the_usage_says_where_it_stands(capsys):
+    with pytest.raises(SystemExit) as stop:
+        localize.main(["--query", "a.png", "kitchen.mp4"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "VIDEO (--query IMAGE ... | --at SECONDS --box X,Y,W,H)" in error
+    assert "are required: video" in error
+
+
+def test_one_damaged_picture_of_several_is_said_before_the_models_are_loaded(
+    video, tmp_path, no_models, capsys, red_and_green
+):
+    good = save(tmp_path / "good.jpg", red_and_green)
+    data = (tmp_path / "good.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(data[: len(data) - 60])
+    assert localize.main([str(video), "--query", good, str(tmp_path / "half.jpg")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "half.jpg is a damaged picture: image file is truncated" in error
 
 
 def test_the_configuration_stands_beside_the_answer(ask, tmp_path):
@@ -145,7 +267,7 @@ def test_a_late_moment_means_the_last_frame(tmp_path):
     asked = [ask_by_moment(frames, at, (1, 1, 8, 8), None) for at in (2.5, 2.75, 2.83)]
     assert [a.question.crop_frame for a in asked] == [12, 13, 13]
     assert len(frames) == 14
-    box = ask_by_moment(frames, 1, (-1e308, 60, 1.7e308, 1e308), None).question.box_xyxy
+    box = ask_by_moment(frames, 1, (-1e308, 60, 1.7e308, 1e308), None).question.views[0].box_xyxy
     assert box.tolist() == [0, 60, 96, 64]
 
 

@@ -38,7 +38,7 @@ from vq2d.localize.presets import VQ2DConfig
 from vq2d.localize.search import SearchConfig
 from vq2d.localize.tokens import TokenConfig, clip_tokens
 from vq2d.scoring.metrics import evaluate
-from vq2d.types import FrameScores, Localization, QueryKey, Question
+from vq2d.types import FrameScores, Localization, ObjectView, QueryKey, Question
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_the_rest_of_the_querys_own_occurrence_yields(tmp_path, search_end, answ
     encoder = localizer.models.encoder
     chunks = clip_tokens(frames, encoder, config.tokens, directory=tmp_path, num_frames=FRAMES)
     crop = 17 if answer else 5
-    question = Question(frames[crop], place(RED, crop), search_end, crop)
+    question = Question((ObjectView(frames[crop], place(RED, crop)),), search_end, crop)
     track = localizer.localize(question, frames, chunks).track
     assert track is not None
     expected = answer or (6, 8)  # without another candidate it is kept, from after the picture
@@ -195,8 +195,8 @@ def test_one_clip_is_held_at_a_time(tmp_path, monkeypatch):
     runner = make_runner(root, tmp_path / "cache")
     alive, held, files = weakref.WeakSet(), [], []
 
-    def counted(*args):
-        frames = video.open_clip(*args, use_decord=False)  # PyAV keeps its file open
+    def counted(*args, **options):
+        frames = video.open_clip(*args, **options)
         alive.add(frames)
         held.append(len(alive))
         files.append(len(list(Path("/proc/self/fd").iterdir())) if Path("/proc").is_dir() else 0)
@@ -212,7 +212,7 @@ def test_one_clip_is_held_at_a_time(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", [OSError("too many open files"), ValueError("odd"), KeyError(1)])
 def test_whatever_goes_wrong_with_one_clip_the_others_go_on(root, tmp_path, monkeypatch, error):
-    def fails_on_two(folder, clip):
+    def fails_on_two(folder, clip, **options):
         if clip.clip_uid == "two":
             raise error
         return video.open_clip(folder, clip)

@@ -17,7 +17,7 @@ from vq2d.localize.models import Models
 from vq2d.localize.presets import preset
 from vq2d.localize.query import QueryConfig, object_tokens
 from vq2d.localize.refine import RefineConfig, refine
-from vq2d.types import Candidate, Question
+from vq2d.types import Candidate, ObjectView, Question
 
 CENTRE = np.array([[48, 48]])
 
@@ -109,8 +109,9 @@ def test_a_candidate_of_the_querys_colour_scores_higher_than_its_twin():
         frame[20:40, 20:40] = colour
         frames.append(frame)
     box = np.array([20, 20, 40, 40], np.float32)
-    target = object_tokens(frames[0], box, models, QueryConfig())
-    question = Question(frames[0], box, 2, None)
+    views = (ObjectView(frames[0], box),)
+    target = object_tokens(views, models, QueryConfig())
+    question = Question(views, 2, None)
     hunt = Hunt(question, target, FramesInMemory(frames), [])
     scores = {}
     for weight in (0.0, 0.5):

@@ -16,7 +16,7 @@ from tests.tiny import SPEC, tiny_ren
 from vq2d.localize import build
 from vq2d.localize.presets import VQ2DConfig, preset
 from vq2d.localize.tokens import clip_tokens
-from vq2d.types import Question
+from vq2d.types import ObjectView, Question
 
 FRAMES = FramesInMemory([frame(i) for i in range(21)])
 QUICK = changed(
@@ -60,7 +60,7 @@ def localized(monkeypatch, tmp_path):
             directory=tmp_path,
             num_frames=len(FRAMES),
         )
-        question = Question(FRAMES[17], place(RED, 17), len(FRAMES), 17)
+        question = Question((ObjectView(FRAMES[17], place(RED, 17)),), len(FRAMES), 17)
         return localizer.localize(question, FRAMES, chunks)
 
     return run

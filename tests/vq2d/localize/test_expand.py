@@ -13,7 +13,7 @@ from tests.job import CONFIG, tiny_localizer
 from vq2d.localize.expand import ExpandConfig, more_query_vectors, sharpness
 from vq2d.localize.hunt import Hunt
 from vq2d.localize.query import object_tokens
-from vq2d.types import Question, ResponseTrack
+from vq2d.types import ObjectView, Question, ResponseTrack
 
 TAKEN = ExpandConfig(similarity=-1.0, sharpness=0.0, min_side=1.0, judged_at=None)
 ZOOMS = len(CONFIG.query.crop_factors)
@@ -24,9 +24,9 @@ def taken():
     """The number of frames of a track of six that a configuration takes."""
     frames = FramesInMemory([frame(i) for i in range(21)])
     models = tiny_localizer().models
-    box = place(COLOUR, 4)
-    target = object_tokens(frames[4], box, models, CONFIG.query)
-    hunt = Hunt(Question(frames[4], box, 21, 4), target, frames, [])
+    views = (ObjectView(frames[4], place(COLOUR, 4)),)
+    target = object_tokens(views, models, CONFIG.query)
+    hunt = Hunt(Question(views, 21, 4), target, frames, [])
 
     def count(where=COLOUR, **changes):
         config = replace(TAKEN, **changes)

@@ -11,7 +11,7 @@ from tests.clips import FRAMES, RED, FramesInMemory, frame, place
 from tests.job import CONFIG, tiny_localizer
 from vq2d.localize.localizer import adjoins, question_of
 from vq2d.localize.tokens import clip_tokens
-from vq2d.types import Localization, QueryKey, Question, ResponseTrack, VisualQuery
+from vq2d.types import Localization, ObjectView, QueryKey, Question, ResponseTrack, VisualQuery
 
 SEARCHED = np.arange(0, 30, 2, dtype=np.int32)
 
@@ -31,7 +31,8 @@ def hunt_in(tmp_path):
         chunks = clip_tokens(
             frames, encoder, config.tokens, directory=tmp_path, num_frames=len(frames)
         )
-        return localizer.localize(Question(frames[4], place(RED, 4), 28, 4), frames, chunks)
+        question = Question((ObjectView(frames[4], place(RED, 4)),), 28, 4)
+        return localizer.localize(question, frames, chunks)
 
     return call
 
@@ -57,7 +58,7 @@ def test_a_picture_after_the_end_of_a_short_file_is_its_last_frame_and_no_answer
     question = question_of(query, frames)
     assert question.crop_frame == 19
     assert question.search_end == 20
-    assert (question.picture == frames[19]).all()
+    assert (question.views[0].picture == frames[19]).all()
 
 
 def test_the_querys_own_occurrence_is_carried_as_an_interval(hunt_in):
@@ -82,7 +83,8 @@ def test_the_second_search_has_a_floor_of_its_own(tmp_path, floor, start):
     frames, localizer = FramesInMemory(images), tiny_localizer(config)
     encoder = localizer.models.encoder
     chunks = clip_tokens(frames, encoder, config.tokens, directory=tmp_path, num_frames=FRAMES)
-    found = localizer.localize(Question(images[4], place(RED, 4), 28, None), frames, chunks)
+    question = Question((ObjectView(images[4], place(RED, 4)),), 28, None)
+    found = localizer.localize(question, frames, chunks)
     assert found.rounds == 2
     assert found.track is not None
     assert found.track.start_frame == start

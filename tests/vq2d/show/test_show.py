@@ -23,7 +23,7 @@ from vq2d.show.scene import (
 from vq2d.show.strip import STRIP_HEIGHT, TRUTH_TOP, TimelineStrip, legend_kinds
 from vq2d.show.summary import best_candidates, choose_panels, draw_summary
 from vq2d.show.view import box_at, similarity_range
-from vq2d.types import Candidate, ResponseTrack
+from vq2d.types import Candidate, ObjectView, ResponseTrack
 
 
 def decode(path):
@@ -117,7 +117,10 @@ def test_video_ends_shortly_after_the_query_frame():
 def test_a_picture_from_elsewhere_is_shown_as_it_is(tmp_path):
     given = np.zeros((40, 20, 3), np.uint8)
     given[:20], given[20:] = (250, 230, 20), (20, 60, 240)
-    view = make_view(query_image=given, query_frame=40, crop_frame=40, truth=None)
+    whole = np.array([0, 0, 20, 40], np.float32)
+    view = make_view(
+        query_views=[ObjectView(given, whole)], query_frame=40, crop_frame=40, truth=None
+    )
     labels = [panel.label for panel in choose_panels(view)]
     assert labels[:2] == ["query picture", "predicted, start"]
     assert (choose_panels(view)[0].picture == given).all()
@@ -139,6 +142,24 @@ def test_a_picture_from_elsewhere_is_shown_as_it_is(tmp_path):
     summary = cv2.imread(str(tmp_path / "q.png"))[..., ::-1]
     for colour in (given[0, 0], given[-1, 0]):
         assert (np.abs(summary.astype(int) - colour).max(axis=2) <= 3).sum() > 5000
+
+
+def test_several_pictures_stand_side_by_side():
+    views = []
+    for colour, size_hw in (((250, 230, 20), (40, 40)), ((20, 60, 240), (20, 40))):
+        given = np.full((*size_hw, 3), 128, np.uint8)
+        given[5:15, 10:30] = colour
+        views.append(ObjectView(given, np.array([10, 5, 30, 15], np.float32)))
+    panels = choose_panels(make_view(query_views=views))[:2]
+    assert [p.label for p in panels] == ["query picture 1 of 2", "query picture 2 of 2"]
+    assert panels[1].caption == "20 × 10 px of 40 × 20"
+    assert panels[1].boxes[0][0].tolist() == [10, 5, 30, 15]
+    inset = query_inset(make_view(query_views=views), 100)  # 71 x 36 pixels each, a gap of 3
+    assert inset.shape == (36 + 21, 71 + 3 + 71 + 6, 3)
+    assert is_near(inset[18 + 18, 3 + 35], (250, 230, 20), 3)
+    assert is_near(inset[18 + 18, 3 + 74 + 35], (20, 60, 240), 3)
+    assert len(choose_panels(make_view(query_views=views * 5))) == 3 + 3
+    assert query_inset(make_view(query_views=views * 5), 100).shape[1] < 200
 
 
 def one_box(*box_xyxy):
