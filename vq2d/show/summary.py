@@ -158,7 +158,7 @@ def _given_panels(views: Sequence[ObjectView]) -> list[Panel]:
         H, W = view.picture.shape[:2]
         is_all = view.box_xyxy.tolist() == [0, 0, W, H]
         caption = f"{W} × {H} px" if is_all else f"{_size(view.box_xyxy)} of {W} × {H}"
-        label = "query picture" if len(views) == 1 else f"query picture {i + 1} of {len(views)}"
+        label = "query picture" if len(views) == 1 else f"query {i + 1} of {len(views)}"
         boxes = [] if is_all else [(view.box_xyxy, QUERY, "solid")]
         panels.append(Panel(view.picture, label, caption, QUERY, boxes))
     return panels

@@ -151,7 +151,7 @@ def test_several_pictures_stand_side_by_side():
         given[5:15, 10:30] = colour
         views.append(ObjectView(given, np.array([10, 5, 30, 15], np.float32)))
     panels = choose_panels(make_view(query_views=views))[:2]
-    assert [p.label for p in panels] == ["query picture 1 of 2", "query picture 2 of 2"]
+    assert [p.label for p in panels] == ["query 1 of 2", "query 2 of 2"]
     assert panels[1].caption == "20 × 10 px of 40 × 20"
     assert panels[1].boxes[0][0].tolist() == [10, 5, 30, 15]
     inset = query_inset(make_view(query_views=views), 100)  # 71 x 36 pixels each, a gap of 3
