@@ -88,6 +88,7 @@ def write_annotations(folder, clips):
 
 class FramesInMemory:
     size_hw = (H, W)
+    held = frozenset()
 
     def __init__(self, images):
         self.images = images

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -20,6 +21,11 @@ class FrameSource(Protocol):
     @property
     def size_hw(self) -> tuple[int, int]:
         """Height and width of every frame, in pixels."""
+        ...
+
+    @property
+    def held(self) -> AbstractSet[int]:
+        """Of the frames read so far, those that cannot be decoded: the last good one stands in."""
         ...
 
     def __len__(self) -> int:
@@ -223,6 +229,7 @@ class Localization:
         candidates: All candidates of both searches, refined.
         seed: The candidate that the track started from.
         rounds: Searches that were made.
+        held: Searched clip frames that cannot be decoded: the last good one stood in.
     """
 
     track: ResponseTrack | None
@@ -230,3 +237,4 @@ class Localization:
     candidates: tuple[Candidate, ...]
     seed: Candidate | None
     rounds: int
+    held: tuple[range, ...] = ()

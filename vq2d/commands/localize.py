@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace, command: str) -> int:
     """Do what the command line asks; the exit code."""
-    frames = open_video(args.video, FPS)
+    frames = open_video(args.video, FPS, reader=args.reader)
     asked = ask(args, frames)
     name, localizer = chosen_localizer(args)
     out = args.out or Path("runs") / f"localize-{args.video.stem}"
@@ -88,6 +88,10 @@ def run(args: argparse.Namespace, command: str) -> int:
             keep_tokens_of=args.keep_cache_of,
         )
     save_localization(out / "answer.json", found)
+    if found.held:
+        where = ", ".join(f"{clock(f.start)} to {clock(f.stop - 1)}" for f in found.held)
+        lost = sum(len(frames) for frames in found.held)
+        print(f"damaged: {lost} frames cannot be decoded ({where}); the last good one stood in")
     own = found.scores.own
     if own is not None:
         print(

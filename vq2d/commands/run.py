@@ -96,6 +96,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         cache=args.cache,
         weights=masking_weights(localizer),
         keep_tokens_of=args.keep_cache_of,
+        reader=args.reader,
     )
     write_config(args, out, preset=name, command=command, config=localizer.config)
     report = runner.run(limit=args.limit, overwrite=args.overwrite)

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -19,6 +20,7 @@ from vq2d.ego4d.annotations import FILE_NAMES, Annotations, annotation_path, loa
 from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.presets import PRESETS, VQ2DConfig, preset
+from vq2d.video.readers import ReaderName
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 
@@ -49,6 +51,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("runs/cache"),
         help="folder of tokens and answers, shared by runs (runs/cache)",
+    )
+    parser.add_argument(
+        "--reader",
+        choices=get_args(ReaderName),
+        default="av",
+        help="what decodes videos; decord is for MP4 of constant rate only (av)",
     )
     parser.add_argument(
         "--keep-cache-of",

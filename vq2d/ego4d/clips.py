@@ -12,6 +12,7 @@ from ren_core.errors import DataError
 from vq2d.ego4d.annotations import Clip, version_folders
 from vq2d.video.frames import VideoFrames
 from vq2d.video.index import read_timeline
+from vq2d.video.readers import ReaderName
 from vq2d.video.timeline import CANONICAL_FPS, Timeline, as_rate, select_frames
 
 
@@ -25,16 +26,17 @@ def clip_file(root: Path, clip: Clip) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def open_clip(root: Path, clip: Clip, *, use_decord: bool = True) -> VideoFrames:
+def open_clip(root: Path, clip: Clip, *, reader: ReaderName = "av") -> VideoFrames:
     """Frames of a benchmark clip at its annotation rate.
 
     Args:
         root: Output directory of the ego4d CLI.
         clip: The clip; a file shorter than it gives fewer frames.
-        use_decord: Read with decord where it fits the file.
+        reader: ``"decord"`` is for MP4 files of constant rate only.
 
     Raises:
-        DataError: If neither the clip nor its video is there, or the file is damaged.
+        ConfigError: If the file is not for that reader.
+        DataError: If neither the clip nor its video is there, or nothing of it can be decoded.
     """
     path = clip_file(root, clip)
     if path is None:
@@ -50,7 +52,7 @@ def open_clip(root: Path, clip: Clip, *, use_decord: bool = True) -> VideoFrames
             f"that it could be cut from, {whole}; {command}"
         )
     timeline = read_timeline(path)
-    return VideoFrames(timeline, clip_frames(timeline, clip), use_decord=use_decord)
+    return VideoFrames(timeline, clip_frames(timeline, clip), reader=reader)
 
 
 def clip_frames(timeline: Timeline, clip: Clip) -> NDArray[np.int64]:

@@ -24,6 +24,7 @@ def save_localization(path: Path, found: Localization) -> None:
             "track": None if found.track is None else _track_to_json(found.track),
             "seed": None if found.seed is None else _candidate_to_json(found.seed),
             "rounds": found.rounds,
+            "held": [[frames.start, frames.stop] for frames in found.held],
             "candidates": [_candidate_to_json(c) for c in found.candidates],
             "frame_idx": found.scores.frame_idx.tolist(),
             "similarity": found.scores.similarity.round(4).astype(float).tolist(),
@@ -48,6 +49,7 @@ def load_localization(path: Path) -> Localization:
         candidates=tuple(_candidate_from_json(c) for c in raw["candidates"]),
         seed=None if raw["seed"] is None else _candidate_from_json(raw["seed"]),
         rounds=raw["rounds"],
+        held=tuple(range(start, stop) for start, stop in raw["held"]),
     )
 
 

@@ -28,6 +28,7 @@ from vq2d.localize.localizer import Localizer, question_of
 from vq2d.localize.tokens import clip_tokens, open_tokens
 from vq2d.types import VisualQuery
 from vq2d.video.frames import VideoFrames
+from vq2d.video.readers import ReaderName
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Runner:
         cache: Path,
         weights: Sequence[str] = (),
         keep_tokens_of: str | None = None,
+        reader: ReaderName = "av",
     ) -> None:
         """Prepare the stage directories.
 
@@ -57,7 +59,9 @@ class Runner:
             cache: Folder of the stage directories; may be shared by runs and presets.
             weights: Fingerprints of the weights of segmenter and tracker.
             keep_tokens_of: Digest of older code whose tokens shall be used.
+            reader: What decodes the clips.
         """
+        self.reader = reader
         self.root = root
         self.annotations = annotations
         self.localizer = localizer
@@ -105,8 +109,8 @@ class Runner:
         report.images_encoded = encoder.images_encoded - encoded
         answered = [task for tasks in clips for task in tasks if task.path.exists()]
         report.answers = [Answer(task, load_localization(task.path)) for task in answered]
-        short = [task for task in answered if task.num_frames < task.query.query_frame]
-        report.note(Trouble.CUT_SHORT, {task.key: _short(task) for task in short})
+        lacks = {answer.task.key: _lack_of(answer) for answer in report.answers}
+        report.note(Trouble.CUT_SHORT, {key: lack for key, lack in lacks.items() if lack})
         return report
 
     def _survey(self, report: RunReport, overwrite: bool) -> Iterator[list[Task]]:
@@ -135,7 +139,7 @@ class Runner:
         ]
 
     def _open(self, clip: Clip) -> VideoFrames:
-        frames = open_clip(self.root, clip)
+        frames = open_clip(self.root, clip, reader=self.reader)
         if len(frames) == 0:
             raise DataError(f"clip {clip.clip_uid} has no frames; fetch it again")
         return frames
@@ -185,11 +189,20 @@ class Runner:
                 query_bar.update()
 
 
-def _short(task: Task) -> str:
-    asked = task.query.query_frame
+def _lack_of(answer: Answer) -> str:
+    """What of the frames before the query could not be searched; empty if nothing."""
+    task, asked = answer.task, answer.task.query.query_frame
+    parts = []
+    if task.num_frames < asked:
+        parts.append(f"ends after {task.num_frames} of the {asked} frames before the query")
+    if answer.found.held:
+        where = ", ".join(f"{frames.start} to {frames.stop - 1}" for frames in answer.found.held)
+        parts.append(f"cannot be decoded at frames {where}")
+    if not parts:
+        return ""
     return (
-        f"the file of clip {task.clip.clip_uid} ends after {task.num_frames} of the {asked} frames "
-        "before the query, which was answered from those; fetch the clip again"
+        f"the file of clip {task.clip.clip_uid} {' and '.join(parts)}; it was answered from "
+        "what is there, fetch the clip again"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -51,6 +52,13 @@ class Localizer:
         self, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]
     ) -> Localization:
         """Where the object was last seen before ``question.search_end``."""
+        found = self._localize(question, frames, chunks)
+        held = [i for chunk in chunks for i in chunk.held if i < question.search_end]
+        return replace(found, held=stretches(held))
+
+    def _localize(
+        self, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]
+    ) -> Localization:
         target = object_tokens(question.views, self.models, self.config.query)
         hunt = Hunt(question, target, frames, chunks)
         scores, candidates = self._search(hunt, target.vectors)
@@ -132,6 +140,21 @@ class Localizer:
         assert second.refined_score is not None
         assert first.refined_score is not None
         return second.refined_score > self.config.expand.accept_ratio * first.refined_score
+
+
+def stretches(frames: Sequence[int], most: int = 8) -> tuple[range, ...]:
+    """Ascending frame numbers as stretches; a stride of up to ``most`` does not part them.
+
+    >>> stretches([3, 5, 7, 40])
+    (range(3, 8), range(40, 41))
+    """
+    found: list[range] = []
+    for frame in frames:
+        if found and frame - found[-1].stop < most:
+            found[-1] = range(found[-1].start, frame + 1)
+        else:
+            found.append(range(frame, frame + 1))
+    return tuple(found)
 
 
 def adjoins(track: ResponseTrack, own: range | None, searched: NDArray[np.int32]) -> bool:

@@ -7,6 +7,7 @@ its queries ask for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +22,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ren_core.configuration import configuration
-from ren_core.errors import ConfigError
+from ren_core.errors import ConfigError, DataError
 from ren_core.stages import NOT_CONTENT, atomic_path, open_stage
 from vq2d.localize.encode import TokenEncoder
 from vq2d.types import FrameSource
@@ -83,6 +84,13 @@ class TokenChunk:
         """(M, 2) frame pixels."""
         return self._tensor("points_xy")
 
+    @cached_property
+    def held(self) -> list[int]:
+        """Clip frames that cannot be decoded, so that the last good one stands in for them."""
+        with safe_open(self.path, framework="np") as file:
+            frames: list[int] = json.loads(file.metadata()["held"])
+        return frames
+
     def _tensor(self, name: str) -> NDArray:  # type: ignore[type-arg]
         with safe_open(self.path, framework="np") as file:
             return file.get_tensor(name)
@@ -133,6 +141,9 @@ def clip_tokens(
 
     Returns:
         Chunks in temporal order; the last one may reach beyond ``num_frames``.
+
+    Raises:
+        DataError: If more than half of the frames cannot be decoded.
     """
     chunks = []
     end = min(num_frames, len(frames))
@@ -143,10 +154,16 @@ def clip_tokens(
             tensors = _encode_frames(
                 frames, range(first, last + 1, config.frame_stride), encoder, config
             )
+            held = sorted(frames.held & set(range(first, last + 1)))
             with atomic_path(path) as tmp:
-                save_file(tensors, tmp)
+                save_file(tensors, tmp, metadata={"held": json.dumps(held)})
         on_frames(min(last + 1, end) - first)
         chunks.append(TokenChunk(path, first, last))
+    lost, read = sum(len(c.held) for c in chunks), len(range(0, end, config.frame_stride))
+    if 2 * lost > read:
+        raise DataError(
+            f"{lost} of {read} frames cannot be decoded; download or re-encode the video"
+        )
     return chunks
 
 

@@ -1,8 +1,7 @@
 """Frame-exact video reading: frame i at 5 fps is what a viewer sees i / 5 seconds into the file.
 
-decord reads files of constant frame rate, a chunk at a time with a new reader (an idle one decodes
-ahead without bound). PyAV reads everything else, and takes over where decord fails. Both give the
-same bytes, which the tests check, so the reader is no part of a video's fingerprint.
+PyAV reads every file; decord is a choice for MP4 of constant frame rate. Both give the same bytes,
+which the tests check, so the reader is no part of a video's fingerprint.
 """
 
 from __future__ import annotations
@@ -18,11 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ren_core.errors import DataError
 from ren_core.images import Image
 from ren_core.stages import digest, file_fingerprint
 from vq2d.video.index import read_timeline
-from vq2d.video.readers import AvReader, DecordReader, Reader
+from vq2d.video.readers import Reader, ReaderName, open_reader
 from vq2d.video.timeline import CANONICAL_FPS, Timeline, as_rate, select_frames
 
 logger = logging.getLogger(__name__)
@@ -36,6 +34,10 @@ class VideoFrames:
 
     Reading in order, backwards or at random gives the same frames. A backward pass decodes each
     stretch between keyframes once, as long as it has no more frames than the cache.
+
+    Attributes:
+        timeline: The index of the file.
+        held: Frames, of those read so far, that cannot be decoded: the last good one stands in.
     """
 
     def __init__(
@@ -43,18 +45,18 @@ class VideoFrames:
         timeline: Timeline,
         numbers: NDArray[np.int64],
         *,
-        use_decord: bool = True,
+        reader: ReaderName = "av",
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         H, W = timeline.size_hw
         self.timeline = timeline
-        self._numbers: list[int] = numbers.tolist()
+        self.held: set[int] = set()
+        self._numbers = numbers
         self._capacity = max(4, min(CACHE_FRAMES, cache_bytes // (3 * H * W)))
         self._cache: OrderedDict[int, Image] = OrderedDict()
         self._last = -1  # frame read before
         self._run = 0  # frames read in order before
-        fits = use_decord and DecordReader.fits(timeline)
-        self._reader: Reader = DecordReader(timeline) if fits else AvReader(timeline)
+        self._reader: Reader = open_reader(timeline, reader)
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -75,7 +77,7 @@ class VideoFrames:
     @cached_property
     def fingerprint(self) -> str:
         """Identity of the frames: the file's content and which of its frames are taken."""
-        return digest({"file": file_fingerprint(self.path), "frames": self._numbers})
+        return digest({"file": file_fingerprint(self.path), "frames": self._numbers.tolist()})
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -87,7 +89,7 @@ class VideoFrames:
         if not 0 <= frame_idx < len(self):
             raise IndexError(f"frame {frame_idx} of {self.path}: it has {len(self)} frames")
         if frame_idx not in self._cache:
-            self._fetch(self._chunk(frame_idx))
+            self._store(self._chunk(frame_idx))
         self._run = self._run + 1 if frame_idx == self._last + 1 else 0
         self._last = frame_idx
         self._cache.move_to_end(frame_idx)
@@ -106,42 +108,39 @@ class VideoFrames:
     def _segment(self, i: int) -> range:
         """The frames up to i that are decoded from the same keyframe as i."""
         keys = self.timeline.keys
-        key = keys[max(0, bisect_right(keys, self._numbers[i]) - 1)]
-        return range(int(np.searchsorted(self._numbers, key)), i + 1)
-
-    def _fetch(self, chunk: range) -> None:
-        try:
-            self._store(chunk)
-        except DataError as err:
-            if not isinstance(self._reader, DecordReader):
-                raise
-            logger.warning("%s; reading on with PyAV", err)
-            self._reader = AvReader(self.timeline)
-            self._store(chunk)
+        place = bisect_right(keys, self._numbers[i]) - 1
+        first = keys[place] if place >= 0 else 0
+        return range(int(np.searchsorted(self._numbers, first)), i + 1)
 
     def _store(self, chunk: range) -> None:
         """Decode a chunk into the cache; frames that repeat in the file are decoded once."""
         indices = iter(chunk)
         groups = [
-            (number, list(group))
+            (int(number), list(group))
             for number, group in itertools.groupby(indices, self._numbers.__getitem__)
         ]
-        images = self._reader.read([number for number, _ in groups])
-        for (_, group), image in zip(groups, images, strict=True):
-            image.setflags(write=False)
+        found = self._reader.read([number for number, _ in groups])
+        for (_, group), decoded in zip(groups, found, strict=True):
+            decoded.image.setflags(write=False)
+            if decoded.is_held:
+                self.held.update(group)
             for i in group:
-                self._cache[i] = image
+                self._cache[i] = decoded.image
                 self._cache.move_to_end(i)
             while len(self._cache) > self._capacity:
                 self._cache.popitem(last=False)
 
 
-def open_video(path: Path, fps: float = 5.0, *, use_decord: bool = True) -> VideoFrames:
-    """Frames of any video file at ``fps`` frames per second, upright as a player shows them.
+def open_video(path: Path, fps: float = 5.0, *, reader: ReaderName = "av") -> VideoFrames:
+    """Frames of any video file at ``fps`` frames per second, as a player shows them.
+
+    They are upright, in square pixels; what a person should know of the file is logged once.
 
     Raises:
-        ConfigError: If ``fps`` is not positive.
-        DataError: If the file is missing, truncated or no video.
+        ConfigError: If ``fps`` is not positive, or the file is not for that reader.
+        DataError: If the file is missing, no video, or holds no decodable frame.
     """
     timeline = read_timeline(path)
-    return VideoFrames(timeline, select_frames(timeline, as_rate(fps)), use_decord=use_decord)
+    for note in timeline.notes:
+        logger.warning("%s: %s", path, note)
+    return VideoFrames(timeline, select_frames(timeline, as_rate(fps)), reader=reader)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ren_core.errors import ConfigError
+from vq2d.video.orientation import Orientation
 
 CANONICAL_FPS = 30
 """Frames per second of an ordinary video."""
@@ -28,10 +29,14 @@ class Timeline:
         keys: Ascending frame numbers at which decoding can start.
         time_base: Seconds per tick.
         rate: 5 or 30 if the file has exactly that constant rate, else None.
-        size_hw: Height and width as shown, after ``rotation``.
-        rotation: Quarter turns anticlockwise that bring decoded frames upright.
+        size_hw: Height and width as shown: upright, in square pixels.
+        orientation: How decoded frames are turned and mirrored for display.
         codec: Name of the codec.
         pixel_format: Name of the decoded pixel format.
+        stream: Index in the file of the video stream that is read.
+        restarts: Whether time stamps start anew somewhere; then no seek can be trusted.
+        missing: Frames that the header promises and the file does not hold.
+        notes: What a person should know of the file, one sentence each.
     """
 
     path: Path
@@ -40,9 +45,13 @@ class Timeline:
     time_base: Fraction
     rate: int | None
     size_hw: tuple[int, int]
-    rotation: int
+    orientation: Orientation
     codec: str
     pixel_format: str
+    stream: int = 0
+    restarts: bool = False
+    missing: int = 0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pts)

@@ -30,7 +30,7 @@ def test_clip_file_and_cut_out_of_the_video(tmp_path):
     assert whole.fingerprint != cut.fingerprint
 
     write_numbered(tmp_path / "v2/clips/clip.mp4", 130, 30)
-    own = open_clip(tmp_path, CLIP, use_decord=False)
+    own = open_clip(tmp_path, CLIP)
     assert [frame_number(f) for f in own] == list(range(0, 130, 6))
 
 
@@ -56,7 +56,7 @@ def test_development_clips(name):
     annotations = load_annotations(annotation_path(root, "val"))
     assert not annotations.problems
     for clip in annotations.clips:
-        fast, plain = open_clip(root, clip), open_clip(root, clip, use_decord=False)
+        fast, plain = open_clip(root, clip, reader="decord"), open_clip(root, clip)
         assert len(fast) == len(plain) == clip.num_frames
         for i in (len(fast) - 1, len(fast) - 2, 3, 0):
             assert np.array_equal(fast[i], plain[i])

@@ -17,6 +17,7 @@ from tests.synthetic import TICKS, frame_number, numbered_frame, write_numbered,
 from vq2d.video import index, readers
 from vq2d.video.frames import VideoFrames, open_video
 from vq2d.video.index import read_timeline
+from vq2d.video.orientation import Orientation
 from vq2d.video.readers import DecordReader
 from vq2d.video.timeline import Timeline, exact_rate, select_frames
 
@@ -26,7 +27,7 @@ NTSC = Fraction(30000, 1001)
 def make_timeline(pts, time_base=Fraction(1, 1000)) -> Timeline:
     pts = np.array(pts, np.int64)
     rate = exact_rate(pts, time_base)
-    return Timeline(Path("x"), pts, (0,), time_base, rate, (2, 2), 0, "h264", "yuv420p")
+    return Timeline(Path("x"), pts, (0,), time_base, rate, (2, 2), Orientation(), "h264", "yuv420p")
 
 
 def on_screen(times, t):
@@ -75,16 +76,18 @@ def long_file(folder) -> Path:
 
 
 KINDS = ["5", "30", "30mkv", "ntsc", "vfr", "24", "vp9"]
-ODD = ["ntsc", "vfr", "24"]  # never given to decord
+FOR_DECORD = ["5", "30", "vp9"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "use_decord"),
-    [(kind, True) for kind in KINDS] + [(kind, False) for kind in KINDS if kind not in ODD],
+    ("kind", "reader"),
+    [(kind, "av") for kind in KINDS] + [(kind, "decord") for kind in FOR_DECORD],
 )
-def test_every_order_gives_the_right_frames(files, kind, use_decord):
+def test_every_order_gives_the_right_frames(files, kind, reader):
+    if reader == "decord":
+        pytest.importorskip("decord")
     path, expected = files[kind]
-    frames = open_video(path, use_decord=use_decord)
+    frames = open_video(path, reader=reader)
     n = len(frames)
     assert [frame_number(image) for image in frames] == expected
     assert [frame_number(frames[i]) for i in reversed(range(n))] == expected[::-1]
@@ -94,26 +97,29 @@ def test_every_order_gives_the_right_frames(files, kind, use_decord):
     assert [frame_number(frames[i]) for i in middle] == [expected[i] for i in middle]
 
 
-@pytest.mark.parametrize("kind", ["5", "30", "vp9"])
+@pytest.mark.parametrize("kind", FOR_DECORD)
 def test_decord_and_pyav_give_the_same_bytes(files, kind):
     pytest.importorskip("decord")
-    fast, plain = (open_video(files[kind][0], use_decord=flag) for flag in (True, False))
-    assert isinstance(fast._reader, DecordReader)
+    chosen, plain = (open_video(files[kind][0], reader=name) for name in ("decord", "av"))
+    assert isinstance(chosen._reader, DecordReader)
     assert not isinstance(plain._reader, DecordReader)
-    assert all(np.array_equal(a, b) for a, b in zip(fast, plain, strict=True))
-    assert isinstance(fast._reader, DecordReader), "decord failed on the way"
+    assert all(np.array_equal(a, b) for a, b in zip(chosen, plain, strict=True))
 
 
-def test_odd_files_are_not_given_to_decord(files):
-    assert not any(DecordReader.fits(read_timeline(files[kind][0])) for kind in ODD)
+def test_decord_is_for_upright_mp4_of_constant_rate_only(files):
+    pytest.importorskip("decord")
+    for kind in set(KINDS) - set(FOR_DECORD):
+        with pytest.raises(ConfigError, match=r"is not for decord.*\(--reader av\)"):
+            open_video(files[kind][0], reader="decord")
 
 
 @pytest.mark.parametrize("kind", ["5", "30", "30mkv", "ntsc", "vp9"])
 def test_header_index_equals_the_packets(files, kind):
     timeline = read_timeline(files[kind][0])
-    pts, keys = index._packet_index(files[kind][0])
-    assert timeline.pts.tolist() == pts.tolist()
-    assert timeline.keys == keys
+    found = index._packet_index(files[kind][0], 0)
+    assert timeline.pts.tolist() == found.pts.tolist()
+    assert timeline.keys == found.keys
+    assert found.missing == timeline.missing == 0
 
 
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=60), st.sampled_from([1, 5, 7, 30]))
@@ -177,7 +183,7 @@ def test_bad_files_are_named(tmp_path, files):
         open_video(tmp_path / "gone.mp4")
 
 
-def test_truncated_file_with_its_header_in_front(tmp_path, files):
+def test_truncated_file_with_its_header_in_front(tmp_path, files, caplog):
     whole = files["30"][0].read_bytes()
     at = whole.index(b"mdat") - 4
     length = int.from_bytes(whole[at : at + 4], "big")
@@ -191,37 +197,50 @@ def test_truncated_file_with_its_header_in_front(tmp_path, files):
     path = tmp_path / "front.mp4"
     path.write_bytes(head + moov + data)
     assert frame_number(open_video(path)[-1 + 101]) == 600
-    path.write_bytes((head + moov + data)[:-200])
-    with pytest.raises(DataError, match=r"front\.mp4 is truncated \(\d+ of at least \d+ bytes\)"):
-        open_video(path)
+    path.write_bytes((head + moov + data)[: -len(data) // 2])
+    frames = open_video(path)
+    assert frames.timeline.missing > 100
+    assert "it holds only" in caplog.text
+    numbers = [frame_number(image) for image in frames]
+    assert numbers == list(range(0, 6 * len(numbers), 6)) or frames.held
+    good = [i for i in range(len(frames)) if i not in frames.held]
+    assert [numbers[i] for i in good] == [6 * i for i in good]
 
 
-@pytest.mark.parametrize("use_decord", [True, False])
-def test_damage_in_the_middle_is_named(tmp_path, files, use_decord):
+def test_damage_in_the_middle_holds_the_last_good_frame(tmp_path, files):
     content = bytearray(files["5"][0].read_bytes())
     at, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
     third = (end - at) // 3
     content[at + third : at + 2 * third] = bytes(third)
     path = tmp_path / "holes.mp4"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"holes\.mp4"):
-        list(open_video(path, use_decord=use_decord))
+    frames = open_video(path)
+    numbers = [frame_number(image) for image in frames]
+    good = [i for i in range(140) if i not in frames.held]
+    assert 20 < len(frames.held) < 120
+    assert [numbers[i] for i in good] == good
+    assert all(numbers[i] == max(k for k in good if k < i) for i in frames.held)
+    backwards = open_video(path)
+    assert [frame_number(backwards[i]) for i in reversed(range(140))] == numbers[::-1]
+    assert backwards.held == frames.held
 
 
-def test_pyav_stands_in_when_decord_fails(files, monkeypatch, caplog):
+def test_decord_that_fails_says_what_to_do(files, monkeypatch):
     pytest.importorskip("decord")
 
     def fail(_path):
         raise RuntimeError("no")
 
     monkeypatch.setattr(readers.decord, "VideoReader", fail)
-    assert [frame_number(f) for f in open_video(files["5"][0])] == files["5"][1]
-    assert caplog.text.count("reading on with PyAV") == 1
+    with pytest.raises(DataError, match=r"decord cannot read .*\(--reader av\)"):
+        open_video(files["5"][0], reader="decord")[0]
 
 
 def test_works_without_decord(files, monkeypatch):
     monkeypatch.setattr(readers, "decord", None)
     assert [frame_number(f) for f in open_video(files["5"][0])] == files["5"][1]
+    with pytest.raises(ConfigError, match="decord is not installed"):
+        open_video(files["5"][0], reader="decord")
 
 
 def test_outside_is_an_index_error(files):
@@ -238,7 +257,6 @@ def test_cached_frames_cannot_be_overwritten(files):
 
 def test_fingerprint_follows_content_and_mapping(files, folder):
     five = open_video(files["5"][0])
-    assert five.fingerprint == open_video(files["5"][0], use_decord=False).fingerprint
     assert five.fingerprint != open_video(files["5"][0], 2.5).fingerprint
     assert five.fingerprint != open_video(files["30"][0]).fingerprint
 
@@ -258,7 +276,7 @@ class CountingReader:
 def test_a_backward_pass_decodes_little_twice(files, cache_bytes, most):
     timeline = read_timeline(files["30"][0])
     numbers = select_frames(timeline, Fraction(5))
-    frames = VideoFrames(timeline, numbers, use_decord=False, cache_bytes=cache_bytes)
+    frames = VideoFrames(timeline, numbers, cache_bytes=cache_bytes)
     frames._reader = CountingReader(frames._reader, timeline.keys)
     for i in reversed(range(len(frames))):
         frames[i]
@@ -273,9 +291,11 @@ def resident() -> float:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
-@pytest.mark.parametrize("use_decord", [True, False])
-def test_memory_stays_bounded(long_file, use_decord):
-    frames = open_video(long_file, use_decord=use_decord)
+@pytest.mark.parametrize("reader", ["av", "decord"])
+def test_memory_stays_bounded(long_file, reader):
+    if reader == "decord":
+        pytest.importorskip("decord")
+    frames = open_video(long_file, reader=reader)
     for i in range(130):
         frames[i]
     early, most = resident(), 0.0
@@ -287,7 +307,8 @@ def test_memory_stays_bounded(long_file, use_decord):
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 def test_an_idle_reader_does_not_decode_ahead(long_file):
-    frames = open_video(long_file)  # a decord reader that is kept grows by 80 MiB here
+    pytest.importorskip("decord")
+    frames = open_video(long_file, reader="decord")  # one that is kept grows by 80 MiB here
     frames[0]
     before = resident()
     time.sleep(0.5)
