@@ -338,3 +338,22 @@ def test_the_same_unexpected_error_three_times_running_stops_the_run():
     with pytest.raises(RunStoppedError, match=r"stopped at query 8: the same error 3 times"):
         meet(8, KeyError("z"))
     assert len(report.reasons(Trouble.NOT_ANSWERED)) == 9
+
+
+def test_a_damaged_clip_is_answered_in_part_with_what_is_missing(tmp_path):
+    root = tmp_path / "ego"
+    write_annotations(root, [clip_json("one", {"1": query_set(RED, 4, 28, (15, 21))})])
+    (root / "v2/clips").mkdir()
+    path = root / "v2/clips/one.mp4"
+    write_video(path, [frame(i) for i in range(FRAMES)], keyint=5)
+    content = bytearray(path.read_bytes())
+    start, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    from_, stop = start + (end - start) // 3, start + (end - start) // 2
+    content[from_:stop] = bytes(stop - from_)
+    path.write_bytes(content)
+    first = run(root, tmp_path / "cache", tmp_path)
+    (reason,) = first.reasons(Trouble.CUT_SHORT).values()
+    assert "the file of clip one cannot be decoded at frames 3 to 14; it was answered" in reason
+    again = run(root, tmp_path / "cache", tmp_path)
+    assert again.images_encoded == 0
+    assert again.reasons(Trouble.CUT_SHORT) == first.reasons(Trouble.CUT_SHORT)
