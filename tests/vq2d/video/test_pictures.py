@@ -2,113 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import sys
 import zlib
-from base64 import b85decode
-from types import MappingProxyType
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from ren_core.errors import DataError
+from tests.vq2d.video.picture_files import (
+    BLUE,
+    GREY,
+    HEIC,
+    RED,
+    H,
+    W,
+    alpha,
+    cut_out,
+    encoded,
+    is_scene,
+    scene,
+    turned_exif,
+)
 from vq2d.video import pictures
 from vq2d.video.pictures import HIDDEN, LEAST_SIDE, LONGER_SIDE, read_picture
-
-RED, BLUE, GREY = (200, 30, 30), (30, 30, 200), (40, 40, 40)
-H, W = 48, 64
-
-# 64 x 48 pixels from libheif's HEVC encoder: turned by 90 degrees; with an alpha channel
-HEIC = MappingProxyType(
-    {
-        "turned": zlib.decompress(
-            b85decode(
-                "c-muNV30{GsVvAy%}izhg51nBLl8SRGck>Uf$>CcYDppk1Sn>t<P<^K3<a6VB@Af5Br_);Y>0~k0}}%yh{gB@LIXiF"
-                "Pz(r|^5G&XKx~njnU@CUfn-I2oK&zfpqh-bWJ3ldK}L`g*NRNAa=wDhl3WI;N=Ej~f}#Q-`&ni|az2nQ1L}2VWCjUM"
-                "04tLF!0_kqj~@&S{LBeJ9TE<VJdFSUgA_1>R4{{(+%6`EM4+UW6C)#<%mRf*)@iSvEZez*Bf~%eD8vjR7!;F$%Gq2P"
-                "4;CNj1X?1ToS##amz+}p6y;@LYXAy~WEK~sLcQw%#Tv;ui3LzLC@2h|G&m6c|Ns918W;ivnH8BJL1qpP4j{#uS(IM_"
-                "bPt1MW<f42QWzN+*&3OcSzFqG9I4Er)HJ9BUvf%uGB_GQX0OjpNd(1Ly$0iY&IigHUH1QPuZflLInyeBQv3gh!<*h|"
-                "P1n)e{d(_{3oJ@(ALjX-{I_|9fw$bX?32Nkr3-W07hXC0$htmc%O|nabqC|ZzpZd-?}?0O36(3)7d>GxYq#9P$~o6B"
-                "G90i8e97Bid8APB{kiXM?H^}H`|s!c6aS!aTD1C|#XAImPGEyXp|3B47Ldomz{n^B3T048LR=02Gqjg-"
-            )
-        ),
-        "cut": zlib.decompress(
-            b85decode(
-                "c-muNV30{GsVvAy%}izhg51nBLl8SRGck>UfhjvTwIq=N0u(b+a*CjAhJwuG5(YG2l9`haHpIn&fr)_;#A51)&_K`("
-                "6axZgA-G5d5L;ws=B0soAX!l$Cl#y=s3xN<*^mK6kO?8kSCCnf%K%l$xGJ-tr~pVeWfmmo1I5aK%A6UQfkF%uz>4HP"
-                "F#P%Z;|Bu+KXU?5hlB$o599y;AO*}I70e(cw~NUk5h$tU#K?#yvp}Jdb=s>Z%XaSI$S_a<3NeES2E`<xayA#ngT)6r"
-                "ftCm-=jRmVCFfKCMR^(68h}C~nZ*UEQ13cGu|{%EVgZy53JL=#4ff&x|NlQg14E!7vmz55WE>nEpdbf(iUq`+{{!Z!"
-                "KL}5WLp%jizzkLabUVyXsz5)XN*rin5sO|uY1Xp?KzH&qfCO7my~78ypAlrGdSYpXGl*AOlxLM&keY6lky@5)Wn^Gz"
-                "Y6X<aOtAvTi$Z2WE-b+S(*SED6EkZI0~2c-GkZr1P)sVbC^Zc#&j-|(15PQRIAqRENdzUSdJV?)oDY;Yy6peoUK1<f"
-                "bEZ}Nr1t+0hc~^`ny#a_`}N)@7g&_oKFsqu`ET<I18=!&*(ZZ7OBd$0FT8U0k#&8@mQP}->kh_+e_P?w-V+(m5-L}o"
-                "FM7gY)^53nm2<9NWH?|G_>#B3@<^fL`*Yvj+CR>Y_TSI>C;ma<v}pA^i+2bBolv5|xK8-M!*!jf|Nrr~?+l-EZvX86"
-                "3CkBu{`ZLgqHwLvB2kA24{{ASMBnLqutjjZ3E`ZlD!cBlg+D_@(PiIBY?ja1C9XaR*=2F%-J&OH8lqMS?j{dU?3vW;"
-                "uC_FHc8dXn?CdY=T)$*?f7n>}`_&DpcdP*|2LL`Q^Wp"
-            )
-        ),
-    }
-)
-
-
-def scene():
-    """Red lower left, blue lower right, dark above."""
-    image = np.full((H, W, 3), GREY, np.uint8)
-    image[H // 2 :, : W // 2] = RED
-    image[H // 2 :, W // 2 :] = BLUE
-    return image
-
-
-def alpha():
-    """Opaque in the middle."""
-    values = np.zeros((H, W), np.uint8)
-    values[12:36, 16:48] = 255
-    return values
-
-
-def photo():
-    """Soft and different everywhere: what is missing or repeated of it is seen."""
-    noise = np.random.default_rng(0).integers(0, 256, (H // 8, W // 8, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(noise).resize((W, H), Image.Resampling.BICUBIC))
-
-
-def cut_out(image=None):
-    return Image.fromarray(np.dstack([scene() if image is None else image, alpha()]))
-
-
-def encoded(image, kind, **how):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **how)
-    return buffer.getvalue()
-
-
-def turned_exif(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
-
-
-@pytest.fixture
-def read(tmp_path):
-    """Reads the bytes of a file of some name."""
-
-    def call(data, name="picture.jpg"):
-        (tmp_path / name).write_bytes(data)
-        return read_picture(tmp_path / name)
-
-    return call
-
-
-def is_scene(image, tolerance=6):
-    spots = {(12, 16): GREY, (12, 48): GREY, (36, 16): RED, (36, 48): BLUE}
-    near = [
-        np.abs(image[at].astype(int) - colour).max() <= tolerance for at, colour in spots.items()
-    ]
-    return image.shape == (H, W, 3) and image.dtype == np.uint8 and all(near)
 
 
 @pytest.mark.parametrize(
@@ -407,96 +326,3 @@ def test_exhausted_memory_and_permissions_are_no_damage(read, monkeypatch):
     fault = PermissionError(13, "Permission denied")
     with pytest.raises(DataError, match="may not be read; change its permissions, or give"):
         read(data)
-
-
-FILES = {
-    "JPEG": encoded(Image.fromarray(photo()), "JPEG", exif=turned_exif(3)),
-    "progressive JPEG": encoded(Image.fromarray(photo()), "JPEG", progressive=True),
-    "CMYK JPEG": encoded(Image.fromarray(photo()).convert("CMYK"), "JPEG"),
-    "PNG": encoded(cut_out(photo()), "PNG"),
-    "palette PNG": encoded(Image.fromarray(photo()).quantize(), "PNG"),
-    "WebP": encoded(Image.fromarray(photo()), "WEBP"),
-    "lossless WebP": encoded(cut_out(photo()), "WEBP", lossless=True),
-    "GIF": encoded(Image.fromarray(photo()), "GIF"),
-    "TIFF": encoded(Image.fromarray(photo()), "TIFF"),
-    "BMP": encoded(Image.fromarray(photo()), "BMP"),
-    "AVIF": encoded(cut_out(photo()), "AVIF"),
-    "HEIC": HEIC["cut"],
-}
-
-
-def read_or_refuse(read, data):
-    """The picture; None if it is refused, which takes one line."""
-    try:
-        return read(data)
-    except DataError as err:
-        message = str(err)
-    assert "\n" not in message
-    return None
-
-
-ANYWHERE = settings(
-    deadline=None,
-    max_examples=25,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-
-
-@pytest.mark.parametrize("kind", FILES)
-@ANYWHERE
-@given(share=st.floats(0, 1), missing=st.integers(0, 40))
-def test_a_file_cut_short_is_refused_or_shows_all(read, kind, share, missing):
-    data = FILES[kind]
-    end = len(data) - missing if missing else int(share * len(data))
-    picture = read_or_refuse(read, data[:end])
-    if picture is not None:  # only what ends the file is missing
-        whole = read(data)
-        assert (picture.image == whole.image).all()
-        assert (picture.mask is None) == (whole.mask is None)
-
-
-@pytest.mark.parametrize("kind", FILES)
-@ANYWHERE
-@given(
-    where=st.lists(
-        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=4
-    )
-)
-def test_wrong_bytes_are_refused_or_give_a_picture(read, kind, where):
-    data = bytearray(FILES[kind])
-    for share, change in where:
-        data[int(share * len(data))] ^= change
-    picture = read_or_refuse(read, bytes(data))
-    if picture is None:
-        return
-    assert picture.image.dtype == np.uint8
-    assert picture.image.shape[2] == 3
-    assert picture.mask is None or picture.mask.shape == picture.image.shape[:2]
-    if "PNG" in kind:  # which has checksums of all that counts
-        assert (picture.image == read(FILES[kind]).image).all()
-
-
-@pytest.mark.parametrize("kind", [kind for kind in FILES if "JPEG" in kind])
-@ANYWHERE
-@given(share=st.floats(0.1, 0.9))
-def test_a_jpeg_whose_scan_ends_early_is_refused(read, kind, share):
-    data = bytearray(FILES[kind])
-    start = data.index(b"\xff\xda") + 14
-    at = start + int(share * (len(data) - start))
-    data[at : at + 2] = b"\xff\xd9"  # end of image, followed by what it cuts off
-    picture = read_or_refuse(read, bytes(data))
-    if picture is not None:
-        assert "progressive" in kind  # all of it is there, less sharp
-        difference = np.abs(picture.image.astype(int) - read(FILES[kind]).image)
-        assert difference.mean(axis=(1, 2)).max() < 25
-
-
-def test_damage_is_said_in_one_sentence(read):
-    data = FILES["JPEG"]
-    middle = (data.index(b"\xff\xda") + len(data)) // 2
-    with pytest.raises(DataError, match="is a damaged picture: image file is truncated"):
-        read(data[:middle])
-    early = data[:middle] + b"\xff\xd9" + data[middle:]
-    with pytest.raises(DataError, match="damaged picture: its data break off or are wrong on the"):
-        read(early)
