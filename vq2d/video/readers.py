@@ -115,44 +115,11 @@ class AvReader:
 
     def _begin(self) -> None:
         """Decode from where the container stands."""
-        self._decoded = self._good_frames()
+        # not a method: a generator that knew this reader would keep its file open in a cycle
+        self._decoded = _good_frames(self._container, self._stream, is_careful=self._careful)
         self._shown: Any = None  # latest good frame at or before the wanted time
         self._ahead: Any = None  # decoded, but after the wanted time
         self._at = -1
-
-    def _good_frames(self) -> Iterator[Any]:
-        """Frames in the order of display, without those that damage has spoiled.
-
-        Raises:
-            _DamageError: At the first damage, unless one is careful already.
-        """
-        spoiled, idle = Spoiled(), 0
-        source = Packets(self._container, self._stream)
-        for packet in source:
-            frames, is_broken = self._decode(packet)
-            spoiled.see(packet, is_broken)
-            good = [frame for frame in frames if spoiled.spares(frame)]
-            yield from good
-            idle = 0 if good else idle + 1
-            if idle > IDLE_PACKETS:
-                raise DataError(
-                    f"{self._timeline.path} gives no picture for {IDLE_PACKETS} packets in a row; "
-                    "it is damaged, download or re-encode it"
-                )
-        if source.broke_off and not self._careful:
-            raise _DamageError
-
-    def _decode(self, packet: Any) -> tuple[list[Any], bool]:  # noqa: ANN401
-        """The frames that a packet brings out, and whether damage was met."""
-        try:
-            frames = list(packet.decode())
-            is_broken = any(frame.is_corrupt for frame in frames)
-        except av.FFmpegError:
-            frames, is_broken = [], True
-        is_broken |= bool(packet.is_corrupt)
-        if is_broken and not self._careful:
-            raise _DamageError
-        return frames, is_broken
 
     def _advance(self, number: int) -> None:
         """Bring the frame on screen at the time of frame ``number`` into ``_shown``."""
@@ -204,6 +171,41 @@ class AvReader:
         H, W = self._timeline.orientation.size(self._timeline.size_hw)
         image: Image = frame.to_ndarray(format="rgb24", width=W, height=H)
         return self._timeline.orientation.apply(image)
+
+
+def _good_frames(container: Any, stream: Any, *, is_careful: bool) -> Iterator[Any]:  # noqa: ANN401
+    """Frames in the order of display, without those that damage has spoiled.
+
+    Raises:
+        _DamageError: At the first damage, unless one is careful already.
+        DataError: If the file makes no progress.
+    """
+    spoiled, idle = Spoiled(), 0
+    source = Packets(container, stream)
+    for packet in source:
+        frames, is_broken = _decode(packet)
+        if is_broken and not is_careful:
+            raise _DamageError
+        spoiled.see(packet, is_broken)
+        good = [frame for frame in frames if spoiled.spares(frame)]
+        yield from good
+        idle = 0 if good else idle + 1
+        if idle > IDLE_PACKETS:
+            raise DataError(
+                f"{container.name} gives no picture for {IDLE_PACKETS} packets in a row; it is "
+                "damaged, download or re-encode it"
+            )
+    if source.broke_off and not is_careful:
+        raise _DamageError
+
+
+def _decode(packet: Any) -> tuple[list[Any], bool]:  # noqa: ANN401
+    """The frames that a packet brings out, and whether damage was met."""
+    try:
+        frames = list(packet.decode())
+    except av.FFmpegError:
+        return [], True
+    return frames, bool(packet.is_corrupt) or any(frame.is_corrupt for frame in frames)
 
 
 class _DamageError(Exception):
