@@ -19,7 +19,7 @@ AHEAD_SECONDS = 10
 
 def open_container(path: Path) -> Any:  # noqa: ANN401 - an av.container.InputContainer
     """An open file, which is given up if it makes no progress."""
-    return av.open(str(path), timeout=PATIENCE_SECONDS)
+    return av.open(str(path), timeout=PATIENCE_SECONDS, metadata_errors="replace")
 
 
 class Packets:

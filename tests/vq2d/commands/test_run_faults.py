@@ -319,3 +319,12 @@ def test_the_data_are_found_in_any_version_of_the_layout(tmp_path, monkeypatch, 
         assert run_vq2d.find_data(None) == Path("data/ego4d")
         assert annotations_of(Path("data/ego4d"), "val").query_sets
     assert "sample" not in capsys.readouterr().out
+
+
+def test_the_reader_is_a_choice_and_no_part_of_what_is_found(run, tmp_path, capsys):
+    pytest.importorskip("decord")
+    assert run() == 0
+    found = (tmp_path / "out/submission.json").read_bytes()
+    assert run(lambda d: None, "--reader", "decord", "--overwrite") == 0
+    assert "0 images encoded" not in capsys.readouterr().out
+    assert (tmp_path / "out/submission.json").read_bytes() == found
