@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,17 @@ from numpy.typing import NDArray
 
 from ren_core.errors import DataError
 from vq2d.video.orientation import orientation_of
-from vq2d.video.packets import STRICT, Packets, open_container
+from vq2d.video.packets import STRICT, TRANSPORT_STREAM, Packets, open_container
 from vq2d.video.timeline import Timeline, exact_rate
 
+IN_ORDER = 8
+"""So many frames are looked at, whether they come in the order of their times."""
 REORDERED = 4
 """So many frames at the end may have been stored before one that is shown earlier."""
 TAIL_PACKETS = 300
 """So many packets after each of the last two keyframes are tried; the rest is believed."""
+PROGRAM_STREAM = "mpeg"
+"""FFmpeg's name of MPEG program streams, whose times are guessed anew after a seek."""
 MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 """FFmpeg's name of the family; other files may have an index that damage has made wrong."""
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
@@ -82,15 +88,21 @@ def _length(stream: Any) -> float:  # noqa: ANN401
 
 
 def _first_frame(path: Path, container: Any, stream: Any) -> Any:  # noqa: ANN401
-    """The first frame that can be decoded."""
+    """The first frame that can be decoded; some more must come in the order of their times."""
+    frames: list[Any] = []
     for packet in Packets(container, stream):
-        try:
-            for frame in packet.decode():
-                if frame.pts is not None and not frame.is_corrupt:
-                    return frame
-        except av.FFmpegError:
-            continue
-    raise DataError(f"{path} has no decodable frame; download or re-encode it")
+        with suppress(av.FFmpegError):
+            frames += [f for f in packet.decode() if f.pts is not None and not f.is_corrupt]
+        if len(frames) >= IN_ORDER:
+            break
+    if not frames:
+        raise DataError(f"{path} has no decodable frame; download or re-encode it")
+    if any(a.pts >= b.pts for a, b in pairwise(frames)):
+        raise DataError(
+            f"the times of {path} are out of order, as those of H.264 in AVI are; re-encode it to "
+            "MP4 with ffmpeg"
+        )
+    return frames[0]
 
 
 def _timeline(
@@ -134,7 +146,7 @@ def _timeline(
         codec=stream.codec_context.name,
         pixel_format=first.format.name,
         stream=stream.index,
-        restarts=index.restarts,
+        is_seekable=not index.restarts and stream.container.format.name != PROGRAM_STREAM,
         missing=index.missing,
         notes=tuple(notes),
     )
@@ -194,15 +206,17 @@ def _packet_index(path: Path, stream_index: int) -> _Index:
         for packet in source:
             if packet.size == 0 or packet.is_discard:
                 continue
-            if packet.pts is None:
+            if packet.pts is None and container.format.name != TRANSPORT_STREAM:
                 raise DataError(f"{path} has frames without time; re-encode it to MP4 with ffmpeg")
+            if packet.pts is None:
+                continue  # the second field of an interlaced picture
             if packet.is_keyframe:
                 tail, before = deque(maxlen=TAIL_PACKETS), tail
             tail.append(packet)
             shown[packet.pts] = packet.is_keyframe
         promised, last = stream.frames, _last_decodable(stream, [*before, *tail])
     if not shown:
-        raise DataError(f"{path} has no frames; download or re-encode it")
+        raise DataError(f"{path} has no frames with a time; re-encode it to MP4 with ffmpeg")
     pts = sorted(shown)
     kept = [time for time in pts if last is None or time <= last]
     holes = _gaps(np.array(kept, np.int64), 1.5)

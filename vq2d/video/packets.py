@@ -13,6 +13,8 @@ PATIENCE_SECONDS = 20.0
 """A file that cannot be opened or read on within this time is given up."""
 STRICT = {"err_detect": "explode"}
 """Makes a decoder report damage and not paint over it."""
+TRANSPORT_STREAM = "mpegts"
+"""FFmpeg's name of the container."""
 AHEAD_SECONDS = 10
 """A transport stream that jumps further ahead was cut there, or its clock is damaged."""
 
@@ -42,7 +44,8 @@ class Packets:
     def __iter__(self) -> Iterator[Any]:
         latest, offset = None, 0
         second = 1 / self._stream.time_base
-        ahead = AHEAD_SECONDS * second if self._container.format.name == "mpegts" else math.inf
+        is_stream = self._container.format.name == TRANSPORT_STREAM
+        ahead = AHEAD_SECONDS * second if is_stream else math.inf
         for packet in self._readable():
             if packet.dts is None or packet.size == 0:
                 yield packet

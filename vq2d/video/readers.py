@@ -81,7 +81,7 @@ class AvReader:
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self._careful = False  # one thread, so that errors belong to the packet that was just read
-        self._trusts_seeks = not timeline.restarts
+        self._trusts_seeks = timeline.is_seekable
         self._shows_all = timeline.codec not in HIDING_CODECS
         self._close: Callable[[], object] = lambda: None
         self._open()
@@ -156,7 +156,10 @@ class AvReader:
         place = bisect_right(keys, number) - 1
         tries = [place - 2**n + 1 for n in range(TRIES)] if self._trusts_seeks else []
         for key in (keys[n] for n in tries if n > 0):
-            self._container.seek(int(pts[key]), stream=self._stream)
+            try:
+                self._container.seek(int(pts[key]), stream=self._stream)
+            except av.FFmpegError:  # some containers cannot
+                break
             self._begin()
             first = self._next()
             if first is not None and first.key_frame and first.pts <= pts[key]:

@@ -34,7 +34,7 @@ class Timeline:
         codec: Name of the codec.
         pixel_format: Name of the decoded pixel format.
         stream: Index in the file of the video stream that is read.
-        restarts: Whether time stamps start anew somewhere; then no seek can be trusted.
+        is_seekable: Whether a seek to a keyframe can be trusted if that keyframe comes out.
         missing: Frames that the header promises and the file does not hold.
         notes: What a person should know of the file, one sentence each.
     """
@@ -49,7 +49,7 @@ class Timeline:
     codec: str
     pixel_format: str
     stream: int = 0
-    restarts: bool = False
+    is_seekable: bool = True
     missing: int = 0
     notes: tuple[str, ...] = ()
 

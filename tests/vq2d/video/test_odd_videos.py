@@ -68,6 +68,29 @@ def test_files_without_an_index_and_seeks_that_do_not_land(tmp_path, name):
     assert frames.timeline.notes == ()
 
 
+OTHERS = {
+    "tape.mpg": ("mpeg2video", {"g": "12", "bf": "2"}),
+    "old.avi": ("mpeg4", {"g": "12", "bf": "2"}),
+    "web.flv": ("libx264", {"bf": "2"}),
+    "pc.wmv": ("wmv2", {}),
+    "hidden.webm": ("libvpx", {"auto-alt-ref": "1", "lag-in-frames": "16"}),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_containers(tmp_path, name):
+    codec, options = OTHERS[name]
+    frames, numbers = read_in_every_order(write(tmp_path / name, codec=codec, options=options))
+    assert numbers == NUMBERS
+    assert not frames.held
+
+
+def test_times_that_are_out_of_order_are_refused(tmp_path):
+    path = write(tmp_path / "b.avi", options={"bf": "2"})
+    with pytest.raises(DataError, match=r"b\.avi are out of order.*re-encode it to MP4"):
+        open_video(path)
+
+
 def test_interlaced_mpeg2_of_a_camcorder(tmp_path):
     options = {"flags": "+ildct+ilme", "g": "12", "b": "4000000"}
     path = write(tmp_path / "tape.mts", codec="mpeg2video", options=options)
