@@ -124,7 +124,9 @@ def _timeline(
         notes.append(
             f"its pictures last {lasts_s:.1f} s of the {promised_s:.1f} s that it promises"
         )
-    if gap := _longest_gap(index.pts, stream.time_base):
+    # packets of transport streams get lost without a trace; elsewhere a camera may drop a frame
+    least = 1.5 if stream.container.format.name == TRANSPORT_STREAM else 2.5
+    if gap := _longest_gap(index.pts, stream.time_base, least):
         notes.append(f"frames are missing from {gap[0]:.1f} s to {gap[1]:.1f} s")
     if index.broke_off:
         notes.append("it cannot be read to its end")
@@ -152,9 +154,11 @@ def _timeline(
     )
 
 
-def _longest_gap(pts: NDArray[np.int64], time_base: Fraction) -> tuple[float, float] | None:
-    """Where a file of constant rate shows nothing new for some frames, in seconds."""
-    gaps = _gaps(pts)
+def _longest_gap(
+    pts: NDArray[np.int64], time_base: Fraction, least: float
+) -> tuple[float, float] | None:
+    """Where a file of constant rate skips ``least`` usual steps or more, in seconds."""
+    gaps = _gaps(pts, least)
     if len(gaps) == 0:
         return None
     at = max(gaps, key=lambda n: pts[n + 1] - pts[n])
@@ -162,7 +166,7 @@ def _longest_gap(pts: NDArray[np.int64], time_base: Fraction) -> tuple[float, fl
     return float(begin), float(end)
 
 
-def _gaps(pts: NDArray[np.int64], least: float = 2.5) -> NDArray[np.int64]:
+def _gaps(pts: NDArray[np.int64], least: float) -> NDArray[np.int64]:
     """Frame numbers after which a file of constant rate skips time, in usual steps; none else."""
     steps = np.diff(pts)
     usual = np.median(steps) if len(steps) else 0
