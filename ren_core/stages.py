@@ -16,7 +16,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -57,15 +57,24 @@ def digest(value: object, length: int = 12) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def to_plain(value: Any) -> Any:  # noqa: ANN401 - JSON-like values of any depth
-    """A configuration as JSON types; dataclasses carry their class name."""
+def to_plain(
+    value: Any,  # noqa: ANN401 - JSON-like values of any depth
+    *,
+    fields: Callable[[Any], Iterable[dataclasses.Field[Any]]] = dataclasses.fields,
+) -> Any:  # noqa: ANN401
+    """A configuration as JSON types; dataclasses carry their class name.
+
+    Args:
+        value: What is to be written.
+        fields: Which fields of a dataclass are kept.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **fields}
+        kept = {f.name: to_plain(getattr(value, f.name), fields=fields) for f in fields(value)}
+        return {"type": type(value).__name__, **kept}
     if isinstance(value, dict):
-        return {str(k): to_plain(v) for k, v in value.items()}
+        return {str(k): to_plain(v, fields=fields) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [to_plain(v) for v in value]
+        return [to_plain(v, fields=fields) for v in value]
     if isinstance(value, Path):
         return str(value)
     return value
@@ -120,7 +129,7 @@ def open_stage(
 
     written = json.loads(record.read_text())
     versions = written.pop("versions", _versions())
-    if written != json.loads(json.dumps(identity)):
+    if written != identity:
         raise StaleStageError(
             f"{directory} was written with another configuration; remove it or choose another --out"
         )
@@ -132,21 +141,18 @@ def open_stage(
     return directory
 
 
-def content(config: Any) -> Any:  # noqa: ANN401 - JSON-like values of any depth
+def content(config: object) -> Any:  # noqa: ANN401 - JSON-like values of any depth
     """``to_plain`` of what decides a stage's content: without fields marked ``NOT_CONTENT``."""
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        kinds = get_type_hints(type(config), include_extras=True)
-        values = {
-            field.name: content(getattr(config, field.name))
-            for field in dataclasses.fields(config)
-            if NOT_CONTENT not in get_args(kinds[field.name])
-        }
-        return {"type": type(config).__name__, **values}
-    if isinstance(config, dict):
-        return {str(k): content(v) for k, v in config.items()}
-    if isinstance(config, (list, tuple)):
-        return [content(v) for v in config]
-    return to_plain(config)
+    return to_plain(config, fields=_content_fields)
+
+
+def _content_fields(config: Any) -> Iterator[dataclasses.Field[Any]]:  # noqa: ANN401
+    kinds = get_type_hints(type(config), include_extras=True)
+    return (
+        field
+        for field in dataclasses.fields(config)
+        if NOT_CONTENT not in get_args(kinds[field.name])
+    )
 
 
 def _digest_of_code(modules: str | Sequence[str]) -> str:
@@ -157,14 +163,12 @@ def _digest_of_code(modules: str | Sequence[str]) -> str:
 
 def _nothing_kept(out: Path, name: str, identity: dict[str, Any]) -> str:
     """What there is in place of a stage that shall be kept."""
+    wanted = {**identity, "code": None}
     found = []
     for record in sorted(out.glob(f"{name}-*/stage.json")):
         other = json.loads(record.read_text())
-        if {**other, "code": None, "versions": None} == {
-            **json.loads(json.dumps(identity)),
-            "code": None,
-            "versions": None,
-        }:
+        other.pop("versions", None)
+        if {**other, "code": None} == wanted:
             found.append(other["code"])
     there = f"there are some by {', '.join(found)}" if found else "there are none by other code"
     return f"{out} has no {name} of this configuration by the code {identity['code']}; {there}"

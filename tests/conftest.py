@@ -19,3 +19,9 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip("../shared is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture
+def one_thread(_few_threads):
+    """One thread of torch: a second one only waits where the matrices are tiny."""
+    torch.set_num_threads(1)

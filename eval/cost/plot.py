@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.cost.sweep import CostPoint, MethodFacts
-from ren_core.stages import atomic_path
+from ren_core.plots import write_plot
 
 MARKERS = "osD^vPX*"
 
@@ -26,7 +26,6 @@ def plot_costs(
         points: Theirs.
         mode: How many prompts pass through a network together, in words; the panels' title.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
@@ -52,8 +51,7 @@ def plot_costs(
     missing = _not_measured(points)
     if missing:
         figure.supxlabel(missing, fontsize=8, color="0.35")
-    with atomic_path(path) as tmp, tmp.open("wb") as file:
-        FigureCanvasAgg(figure).print_png(file)
+    write_plot(figure, path)
 
 
 def _draw(

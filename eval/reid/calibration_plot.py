@@ -11,7 +11,7 @@ import numpy as np
 
 from eval.reid.calibration import SetCalibration
 from eval.reid.presence import PresenceRow, threshold_curve
-from ren_core.stages import atomic_path
+from ren_core.plots import write_plot
 
 COLOURS = ("#0b6e99", "#c2571a", "#4b7f3a", "#8a4f9e")
 STYLES = ("-", "--", ":", "-.")
@@ -44,7 +44,6 @@ def draw_calibration(
         kind: Kind of tokens whose search is shown.
         in_use: Values that are marked.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     panels = 1 + len(calibrations)
@@ -65,8 +64,7 @@ def draw_calibration(
         _draw_thresholds(right, rows, f"{name}: what a search threshold lets through")
     for axis in axes.ravel():
         axis.set_title(axis.get_title(), fontsize="medium")
-    with atomic_path(path) as tmp, tmp.open("wb") as file:
-        FigureCanvasAgg(figure).print_png(file)
+    write_plot(figure, path)
 
 
 def _draw_merging(axes: Any, calibrations: Mapping[str, SetCalibration]) -> None:  # noqa: ANN401

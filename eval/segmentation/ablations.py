@@ -14,8 +14,8 @@ from eval.segmentation.compare import Score
 from eval.segmentation.config import Method
 from eval.segmentation.confusion import mean_iou
 from eval.segmentation.report import by_method, mean_and_spread
+from ren_core.plots import write_plot
 from ren_core.presets import PROMPTING, Prompting
-from ren_core.stages import atomic_path
 
 PATCHES = Method(source="patches")
 Column = Mapping[str, float]
@@ -128,7 +128,6 @@ def plot_token_count(path: Path, rows: Sequence[AblationRow], caption: str) -> N
         rows: Of ``token_count_methods``; patches and unmerged tokens become levels.
         caption: What was measured, in one line.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     merged = [row for row in rows if row.method.merge_similarity is not None]
@@ -150,5 +149,4 @@ def plot_token_count(path: Path, rows: Sequence[AblationRow], caption: str) -> N
     for axis in (counts, quality):
         axis.grid(alpha=0.3, which="both")
     figure.suptitle(caption, fontsize="medium")
-    with atomic_path(path) as tmp, tmp.open("wb") as file:
-        FigureCanvasAgg(figure).print_png(file)
+    write_plot(figure, path)

@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ren_core.plots import write_plot
 from ren_core.stages import atomic_path
 
 EVENT_FILES = "events.out.tfevents.*"
@@ -44,7 +45,6 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 def plot_curves(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """A panel per quantity over the steps, as PNG; training and validation share a panel."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = [n for n in dict.fromkeys(k for row in rows for k in row) if n != "step"]
@@ -57,8 +57,7 @@ def plot_curves(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
                 axis.plot(*zip(*known, strict=True), label=name)
         axis.set(title=panel, xlabel="step")
         axis.legend(fontsize="small")
-    with atomic_path(path) as tmp, tmp.open("wb") as file:
-        FigureCanvasAgg(figure).print_png(file)
+    write_plot(figure, path)
 
 
 def write_tensorboard(directory: Path, rows: Sequence[Mapping[str, float]]) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ren_core.errors import DataError
-from ren_core.stages import atomic_path, write_figures
+from ren_core.stages import write_figures, write_text
 from vq2d.ego4d.documents import (
     Document,
     has_truth,
@@ -21,12 +21,8 @@ from vq2d.ego4d.documents import (
     valid_query_sets,
 )
 from vq2d.ego4d.submission import repair, validate
-from vq2d.scoring.breakdown import (
-    read_traces,
-)
-from vq2d.scoring.metrics import (
-    per_query,
-)
+from vq2d.scoring.breakdown import read_traces
+from vq2d.scoring.metrics import per_query
 from vq2d.scoring.report import print_no_truth, print_problems, print_scores
 
 logger = logging.getLogger("evaluate_vq2d")
@@ -96,8 +92,7 @@ def run(args: argparse.Namespace) -> int:
 def write_repaired(submission: Document, annotations: Document, out: Path) -> Document:
     """Mend the submission, say what was changed, write it."""
     mended, changes = repair(submission, annotations)
-    with atomic_path(out) as tmp:
-        tmp.write_text(json.dumps(mended) + "\n", encoding="utf-8")
+    write_text(out, json.dumps(mended) + "\n")
     print(f"repair: {len(changes)} changes, written to {out}")
     for change in changes:
         print(f"  {change}")

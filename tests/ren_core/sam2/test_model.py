@@ -16,16 +16,10 @@ from ren_core.sam2 import model as sam2_model
 from ren_core.sam2.model import Sam2Model
 from tests.patterns import noise_with_square
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 IMAGE = noise_with_square(7)
 BOX = np.array([30, 16, 74, 50], np.float32)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

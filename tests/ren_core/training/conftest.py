@@ -1,15 +1,14 @@
 """Pictures, cached views and one thread for the tests of training."""
 
 import pytest
-import torch
 
 from ren_core.training.batches import CachedBatches, CachedSource
 from tests.training_cases import CONFIG, quarters_cache, write_quarters
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)  # tiny matrices: a second thread only waits
+def _one_thread(one_thread):
+    """In all of these tests."""
 
 
 @pytest.fixture(scope="session")

@@ -12,19 +12,13 @@ from tests.patterns import noise_with_square
 from vq2d.masking.sam2 import Sam2Segmenter
 from vq2d.masking.sam2_video import Sam2Tracker
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE_HW = (72, 128)
 BOX = np.array([30, 16, 74, 50], np.float32)
 
 
 IMAGE = noise_with_square(7)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,8 @@ from ren_core.errors import ConfigError
 from ren_core.sam2.model import Sam2Model
 from vq2d.masking.sam2_video import Sam2Tracker
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE_HW = (72, 128)
 BOX = np.array([30, 16, 74, 50], np.float32)
 
@@ -62,14 +64,6 @@ def moving_square(frame_idx, size_hw=SIZE_HW):
     left = 20 + frame_idx % 40
     noise[20:44, left : left + 24] += np.random.default_rng(999).integers(60, 190, (24, 24, 3))
     return noise.astype(np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def light_model():
