@@ -56,8 +56,9 @@ def _cell(
     frames: Sequence[Picture], index: int, box: dict[str, Any] | None, colour: tuple[int, int, int]
 ) -> Image.Image:
     picture = Image.fromarray(frames[index])
-    scale = CELL_WH[0] / picture.width
-    cell = picture.resize(CELL_WH)
+    scale = min(CELL_WH[0] / picture.width, CELL_WH[1] / picture.height)
+    cell = Image.new("RGB", CELL_WH)
+    cell.paste(picture.resize((round(scale * picture.width), round(scale * picture.height))))
     draw = ImageDraw.Draw(cell)
     if box is not None:
         draw.rectangle([v * scale for v in _corners(box)], outline=colour)

@@ -13,6 +13,8 @@ from PIL import Image
 
 Pixels = NDArray[np.uint8]
 
+VISUAL_GROUP = 1
+"""Geoms that are seen; MuJoCo draws no others here."""
 MAX_TEXTURE = 1024
 """Longest side, in pixels, that a texture is loaded with."""
 
@@ -73,9 +75,15 @@ def procedural_texture(rng: np.random.Generator, size: int = 256) -> Pixels:
 
 
 def _noise(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
-    """Smooth noise (size, size) in 0..1: random grids of several widths, added up."""
+    return grain(rng, size, int(rng.choice([1, 1, 4, 8])))
+
+
+def grain(rng: np.random.Generator, size: int, aspect: int) -> NDArray[np.float32]:
+    """Smooth noise (size, size) in 0..1: random grids of several widths, added up.
+
+    Drawn out ``aspect`` times in height, it looks like wood or fabric.
+    """
     total = np.zeros((size, size), np.float32)
-    aspect = int(rng.choice([1, 1, 4, 8]))  # drawn-out grain looks like wood or fabric
     for cells in (4, 8, 16, 32, 64):
         grid = Image.fromarray(rng.random((max(2, cells // aspect), cells), np.float32))
         layer = grid.resize((size, size), Image.Resampling.BICUBIC)

