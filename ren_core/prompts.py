@@ -93,7 +93,32 @@ def slic_prompts(
             f"SLIC makes 1..32767 superpixels, at most one per pixel; got {count} for "
             f"{image.shape[0]}x{image.shape[1]} pixels"
         )
-    raw = _slic()(np.ascontiguousarray(image), count, compactness)
+    return _prompts_of(_slic()(np.ascontiguousarray(image), count, compactness))
+
+
+def felzenszwalb_prompts(
+    image: NDArray[np.uint8], scale: float, min_pixels: int, *, sigma: float = 0.8
+) -> PointPrompts:
+    """Centres of Felzenszwalb and Huttenlocher's segments, which follow edges, whatever their size.
+
+    Args:
+        image: (R, R, 3) uint8 RGB.
+        scale: Larger values give larger segments.
+        min_pixels: Smaller segments join a neighbour.
+        sigma: Pixels of the Gaussian blur before.
+
+    Raises:
+        ShapeError: If the image is not (H, W, 3) uint8.
+    """
+    from skimage.segmentation import felzenszwalb
+
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ShapeError(f"segments need (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+    return _prompts_of(felzenszwalb(image, scale=scale, sigma=sigma, min_size=min_pixels))
+
+
+def _prompts_of(raw: NDArray[np.integer]) -> PointPrompts:
+    """One prompt for each value of a label map (H, W), renumbered from 0."""
     labels = np.unique(raw, return_inverse=True)[1].reshape(raw.shape).astype(np.int32)
     return PointPrompts(torch.from_numpy(label_centres(labels)), labels)
 

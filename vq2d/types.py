@@ -64,6 +64,10 @@ class ResponseTrack:
         """One past the last frame."""
         return self.start_frame + len(self.boxes_xyxy)
 
+    def holds(self, frame_idx: int) -> bool:
+        """Whether a clip frame lies in the track."""
+        return self.start_frame <= frame_idx < self.end_frame
+
     def scaled(self, factor_xy: tuple[float, float]) -> ResponseTrack:
         """The same track in pixels of an image ``factor_xy`` times as wide and high."""
         factors = np.array([*factor_xy, *factor_xy], np.float32)

@@ -112,6 +112,23 @@ def test_slic_refuses_what_it_cannot_do(picture):
         prompts.slic_prompts(picture, 40_000)
 
 
+def test_segments_follow_the_edge_of_a_thing_and_hold_their_points(picture):
+    few, many = (prompts.felzenszwalb_prompts(picture, scale, 100) for scale in (800, 10))
+    assert len(few) < len(many)
+    for result in (few, many):
+        points = result.points_yx.numpy()
+        np.testing.assert_array_equal(
+            result.labels[points[:, 0], points[:, 1]], np.arange(len(result))
+        )
+        assert np.bincount(result.labels.ravel()).min() >= 100
+    y, x = np.mgrid[:126, :126]
+    disc = np.hypot(y - 60, x - 50) <= 25
+    found = few.labels == few.labels[60, 50]
+    assert (found & disc).sum() / (found | disc).sum() > 0.8
+    with pytest.raises(ShapeError, match="uint8 RGB"):
+        prompts.felzenszwalb_prompts(picture[..., 0], 10, 100)
+
+
 def test_points_inside_a_mask():
     mask = np.zeros((20, 20), bool)
     mask[3:6, 4:9] = True

@@ -1,4 +1,7 @@
-"""Score a VQ2D submission: the six official figures, and which queries were lost where."""
+"""Score a VQ2D submission: the six official figures, and which queries were lost where.
+
+Of two submissions: by how much their figures differ, and whether by more than chance.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ren_core.errors import DataError
+from ren_core.command import add_fields, typed_fields
+from ren_core.errors import ConfigError, DataError
 from ren_core.stages import write_figures, write_text
 from vq2d.ego4d.documents import (
     Document,
@@ -22,21 +26,29 @@ from vq2d.ego4d.documents import (
 )
 from vq2d.ego4d.submission import repair, validate
 from vq2d.scoring.breakdown import read_traces
+from vq2d.scoring.compare import BootstrapConfig, compare
 from vq2d.scoring.metrics import per_query
-from vq2d.scoring.report import print_no_truth, print_problems, print_scores
+from vq2d.scoring.report import (
+    print_comparison,
+    print_no_truth,
+    print_problems,
+    print_scores,
+)
 
 logger = logging.getLogger("evaluate_vq2d")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Validate, score, break down; 0 done, 1 invalid or failed, 2 usage."""
+    """Validate, score, break down or compare; 0 done, 1 invalid or failed, 2 usage."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.validate_only and args.trace is not None:
-        parser.error("--trace needs figures: leave out --validate-only")
+    check_usage(parser, args)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         return run(args)
+    except ConfigError as err:
+        print(err, file=sys.stderr)
+        return 2
     except (DataError, OSError) as err:
         print(err, file=sys.stderr)
         return 1
@@ -45,7 +57,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--predictions", type=Path, required=True, help="submission JSON")
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="submission JSON, or two of them to compare",
+    )
     parser.add_argument("--annotations", type=Path, required=True, help="Ego4D annotation JSON")
     parser.add_argument("--json", type=Path, help="write figures, groups and rows per query here")
     parser.add_argument("--validate-only", action="store_true", help="check the form, no figures")
@@ -56,7 +75,32 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", help="version that the submission must carry (the annotation file's)"
     )
+    meanings = {
+        "resamples": "of two submissions: number of bootstrap resamples",
+        "seed": "of the bootstrap",
+        "unit": "what the bootstrap draws, query or clip (all queries of a clip at once)",
+    }
+    add_fields(parser, BootstrapConfig, meanings)
     return parser
+
+
+def check_usage(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End the program with a sentence if options do not go together."""
+    number = len(args.predictions)
+    if number > 2:
+        parser.error(
+            f"--predictions got {number} files, expected one to score or two to compare; "
+            "compare more runs two at a time"
+        )
+    if args.validate_only and args.trace is not None:
+        parser.error("--trace needs figures: leave out --validate-only")
+    if number == 2 and not (args.trace is None and args.repair is None):
+        parser.error("--trace and --repair go with one submission: give --predictions one file")
+    if typed_fields(args, BootstrapConfig) and (number == 1 or args.validate_only):
+        parser.error(
+            "--resamples, --seed and --unit need a comparison: give --predictions two files and "
+            "leave out --validate-only"
+        )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,12 +111,22 @@ def run(args: argparse.Namespace) -> int:
         logger.warning("%s: %s", args.annotations, fault)
     if args.version is not None:
         annotations["version"] = args.version
-    submission = load_document(args.predictions)
+    work = score_one if len(args.predictions) == 1 else compare_two
+    is_valid, report = work(args, annotations)
+    if args.json is not None:
+        write_figures(args.json, report | {"seconds": time.monotonic() - started})
+    return 0 if is_valid else 1
+
+
+def score_one(args: argparse.Namespace, annotations: Document) -> tuple[bool, dict[str, Any]]:
+    """Validate, score and break down a submission; whether it is valid, and the report."""
+    (path,) = args.predictions
+    submission = load_document(path)
     if args.repair is not None:
         submission = write_repaired(submission, annotations, args.repair)
     problems = validate(submission, annotations)
     report: dict[str, Any] = {
-        "predictions": args.predictions,
+        "predictions": path,
         "annotations": args.annotations,
         "problems": problems,
     }
@@ -84,9 +138,33 @@ def run(args: argparse.Namespace) -> int:
             report |= print_scores(per_query(submission, annotations), traces)
         else:
             print_no_truth(queries)
-    if args.json is not None:
-        write_figures(args.json, report | {"seconds": time.monotonic() - started})
-    return 0 if is_valid else 1
+    return is_valid, report
+
+
+def compare_two(args: argparse.Namespace, annotations: Document) -> tuple[bool, dict[str, Any]]:
+    """Validate and compare two submissions; whether both are valid, and the report."""
+    config = BootstrapConfig(**typed_fields(args, BootstrapConfig))
+    submissions = [load_document(path) for path in args.predictions]
+    problems = [validate(submission, annotations) for submission in submissions]
+    report: dict[str, Any] = {
+        "predictions": args.predictions,
+        "annotations": args.annotations,
+        "problems": problems,
+    }
+    is_valid = True
+    for name, path, its in zip("ab", args.predictions, problems, strict=True):
+        print(f"{name}: {path}")
+        is_valid = print_problems(its) and is_valid
+    if is_valid and not args.validate_only:
+        queries = tuple(valid_query_sets(annotations))
+        if has_truth(queries):
+            a, b = (per_query(submission, annotations) for submission in submissions)
+            (comparison,) = compare({args.annotations.name: (a, b)}, config)
+            print_comparison(comparison, config)
+            report |= {"bootstrap": config, "comparison": comparison, "queries": [a, b]}
+        else:
+            print_no_truth(queries)
+    return is_valid, report
 
 
 def write_repaired(submission: Document, annotations: Document, out: Path) -> Document:

@@ -14,17 +14,21 @@ from vq2d.commands.shared import (
     add_model_options,
     annotations_of,
     chosen_localizer,
+    positive_count,
     run_command,
     write_config,
 )
-from vq2d.ego4d.annotations import has_annotations
+from vq2d.ego4d.annotations import Annotations, has_annotations
 from vq2d.ego4d.submission import build_submission
-from vq2d.job.oracle import write_oracle_submission
+from vq2d.job.oracle import ORACLES, write_oracle_submission
 from vq2d.job.outputs import write_failures, write_submission, write_traces
 from vq2d.job.runner import Runner
 from vq2d.job.task import RunReport, Trouble
 from vq2d.localize.build import masking_weights
-from vq2d.scoring.report import evaluate_run
+from vq2d.localize.localizer import Localizer
+from vq2d.scoring.breakdown import Group
+from vq2d.scoring.metrics import compute
+from vq2d.scoring.report import evaluate_run, print_groups
 from vq2d.show.gallery import draw_all, write_page
 
 DATA_PLACES = ("data/ego4d", "data/ego4d_data")
@@ -44,7 +48,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, help="folder of the results (runs/vq2d-...)")
     parser.add_argument(
-        "--limit", type=_count, metavar="N", help="answer and score the first N queries only"
+        "--limit",
+        type=positive_count,
+        metavar="N",
+        help="answer and score the first N queries only",
     )
     parser.add_argument(
         "--version", help="version to write in the submission (the annotation file's)"
@@ -52,20 +59,26 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="answer again what has an answer")
     parser.add_argument("--no-videos", action="store_true", help="draw summaries only")
     parser.add_argument(
+        "--oracle",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=tuple(ORACLES),
+        dest="oracles",
+        help="also score with the truth in the place of a stage, which shows what that stage "
+        "loses: seeds (the true box at the found frame: segmentation), outlines (those of the true "
+        "boxes in the found track: the tracker's outline), occurrence (the candidate in the true "
+        "track: the choice)",
+    )
+    parser.add_argument(
         "--true-seeds",
-        action="store_true",
-        help="also score with the true box at the found frame: what segmentation loses",
+        action="append_const",
+        const="seeds",
+        dest="oracles",
+        help="the same as --oracle seeds",
     )
     add_model_options(parser)
     return parser
-
-
-def _count(text: str) -> int:
-    """A whole number of at least 1."""
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {count}")
-    return count
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,11 +131,9 @@ def run(args: argparse.Namespace, command: str) -> int:
     )
     total = len(annotations.query_sets)
     page = write_page(cards, scores.rows, out, queries=total, preset=name, command=command)
-    if args.true_seeds:
-        print("\nwith the true box at the found frame:")
-        oracle = write_oracle_submission(annotations, report, localizer, root=root, out=out)
-        figures = out / "figures-true-seeds.json"
-        evaluate_run(oracle, annotations, report.asked, traces={}, figures=figures)
+    if args.oracles:
+        groups = score_oracles(args.oracles, annotations, report, localizer, root=root, out=out)
+        print_groups([Group("the run itself", "", len(scores.rows), compute(scores.rows)), *groups])
     write_failures(report, out)
     print_end(report, time.perf_counter() - started)
     print(f"submission  {out / 'submission.json'}\npictures    {page}")
@@ -131,13 +142,36 @@ def run(args: argparse.Namespace, command: str) -> int:
     return 0 if is_valid and not report.troubles else 1
 
 
+def score_oracles(
+    names: Sequence[str],
+    annotations: Annotations,
+    report: RunReport,
+    localizer: Localizer,
+    *,
+    root: Path,
+    out: Path,
+) -> list[Group]:
+    """Write and score the submission that each oracle has corrected; its figures, one row each."""
+    groups = []
+    for name in dict.fromkeys(names):
+        oracle = ORACLES[name]
+        print(f"\n{oracle.title}:")
+        submission = write_oracle_submission(
+            annotations, report, localizer, oracle, root=root, out=out
+        )
+        figures = out / f"figures-{oracle.stem}.json"
+        _, scores = evaluate_run(submission, annotations, report.asked, traces={}, figures=figures)
+        groups.append(Group("oracle", name, len(scores.rows), compute(scores.rows)))
+    return groups
+
+
 def print_end(report: RunReport, seconds: float) -> None:
     """One line on what was done, and one on each kind of trouble."""
-    failed = report.reasons(Trouble.NOT_ANSWERED)
+    failed, spent = report.reasons(Trouble.NOT_ANSWERED), report.cost.wall_s
     print(
         f"\n{len(report.answers)} queries answered, {len(failed)} failed; "
         f"{report.images_encoded} images encoded; {seconds:.0f} s "
-        f"(tokens {report.seconds['tokens']:.0f}, queries {report.seconds['queries']:.0f})"
+        f"(tokens {spent['tokens']:.0f}, queries {spent['queries']:.0f})"
         f"{peak_memory()}"
     )
     for kind, reasons in report.troubles.items():

@@ -43,6 +43,14 @@ def annotations_of(root: Path, split: str) -> Annotations:
     return load_annotations(annotation_path(root, split))
 
 
+def positive_count(text: str) -> int:
+    """A whole number of at least 1, as the type of an option."""
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {count}")
+    return count
+
+
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Preset, changes to it, device, precision and cache."""
     add_preset_options(parser)

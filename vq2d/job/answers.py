@@ -61,13 +61,13 @@ def trace_of(answer: Answer) -> Trace | None:
     scores, seed = found.scores, found.seed
     best = int(scores.frame_idx[scores.answerable.argmax()]) if len(scores.frame_idx) else -1
     overlap = None
-    if seed is not None and seed.box_xyxy is not None and _in_track(seed.frame_idx, truth):
+    if seed is not None and seed.box_xyxy is not None and truth.holds(seed.frame_idx):
         true_box = truth.boxes_xyxy[seed.frame_idx - truth.start_frame]
         overlap = float(box_iou(seed.box_xyxy, true_box))
     return Trace(
-        best_frame_in_truth=_in_track(best, truth),
-        candidate_in_truth=any(_in_track(c.frame_idx, truth) for c in found.candidates),
-        tracked_candidate_in_truth=seed is not None and _in_track(seed.frame_idx, truth),
+        best_frame_in_truth=truth.holds(best),
+        candidate_in_truth=any(truth.holds(c.frame_idx) for c in found.candidates),
+        tracked_candidate_in_truth=seed is not None and truth.holds(seed.frame_idx),
         seed_box_iou=overlap,
         reason=_reason(found),
     )
@@ -77,10 +77,6 @@ def _reason(found: Localization) -> str:
     if found.seed is None:
         return "no candidate was good enough"
     return "first search" if found.rounds == 1 else "after the second search"
-
-
-def _in_track(frame: int, track: ResponseTrack) -> bool:
-    return track.start_frame <= frame < track.end_frame
 
 
 def _track_to_json(track: ResponseTrack) -> dict[str, Any]:

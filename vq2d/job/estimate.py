@@ -11,6 +11,7 @@ import numpy as np
 from ren_core.encoders import catalog
 from ren_core.presets import PRESETS as REN_PRESETS
 from vq2d.localize import colour
+from vq2d.localize.areas import MASK_SCALES
 from vq2d.localize.encode import TokenEncoder
 from vq2d.localize.presets import VQ2DConfig
 from vq2d.localize.tokens import TokenConfig
@@ -54,8 +55,9 @@ def crops_per_frame(config: TokenConfig) -> int:
 
 
 def most_tokens_per_crop(config: VQ2DConfig) -> int:
-    """One per prompt of the grid; merging, which depends on the picture, leaves fewer."""
-    return config.grid_size**2
+    """One per prompt of the grid, or as many of each coarseness of masks; often there are fewer."""
+    coarsenesses = len(MASK_SCALES) if config.encode.space == "mask" else 1
+    return coarsenesses * config.grid_size**2
 
 
 def token_bytes(config: VQ2DConfig) -> int | None:

@@ -13,14 +13,22 @@ from vq2d.ego4d.submission import build_submission
 from vq2d.job.answers import trace_of
 from vq2d.job.task import Answer, RunReport
 from vq2d.scoring.breakdown import Trace
+from vq2d.types import QueryKey, ResponseTrack
 
 
 def write_submission(annotations: Annotations, answers: Sequence[Answer], out: Path) -> Document:
     """``submission.json``: an empty prediction for every query without an answer."""
     found = {answer.task.key: answer.original_track for answer in answers}
     tracks = {key: track for key, track in found.items() if track is not None}
+    return write_tracks(annotations, tracks, out / "submission.json")
+
+
+def write_tracks(
+    annotations: Annotations, tracks: Mapping[QueryKey, ResponseTrack], path: Path
+) -> Document:
+    """A submission of tracks in original pixels; an empty prediction for every other query."""
     submission = build_submission(annotations.document, tracks)
-    write_json(out / "submission.json", submission)
+    write_json(path, submission)
     return submission
 
 

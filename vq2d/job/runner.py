@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,7 +23,7 @@ from vq2d.ego4d.clips import open_clip
 from vq2d.job.answers import load_localization, save_localization
 from vq2d.job.task import Answer, RunReport, Task, Trouble
 from vq2d.localize.localizer import Localizer, question_of
-from vq2d.localize.tokens import clip_tokens, open_tokens
+from vq2d.localize.tokens import TokenChunk, clip_tokens, open_tokens
 from vq2d.types import VisualQuery
 from vq2d.video.frames import VideoFrames
 from vq2d.video.readers import ReaderName
@@ -100,6 +98,7 @@ class Runner:
         logger.info("queries: %d of %d to answer in %s", count, known, self.answers_dir)
 
         frames = sum(max(task.search_end for task in tasks) for tasks in todo)
+        report.cost.frames = frames
         with (
             tqdm(total=frames, desc="tokens", unit="frame", disable=None) as frame_bar,
             tqdm(total=count, desc="queries", unit="query", disable=None) as query_bar,
@@ -132,17 +131,38 @@ class Runner:
             yield tasks
 
     def _tasks(self, clip: Clip, queries: Sequence[VisualQuery]) -> list[Task]:
-        frames = self._open(clip)
+        frames = self.open_frames(clip)
         return [
             Task(query, clip, frames.size_hw, len(frames), self._answer_path(frames, query))
             for query in queries
         ]
 
-    def _open(self, clip: Clip) -> VideoFrames:
+    def open_frames(self, clip: Clip) -> VideoFrames:
+        """The frames of a clip's file.
+
+        Raises:
+            DataError: If the file is missing or damaged, or has no frames.
+        """
         frames = open_clip(self.root, clip, reader=self.reader)
         if len(frames) == 0:
             raise DataError(f"clip {clip.clip_uid} has no frames; fetch it again")
         return frames
+
+    def tokens_of(
+        self,
+        frames: VideoFrames,
+        num_frames: int,
+        on_frames: Callable[[int], object] = lambda _: None,
+    ) -> list[TokenChunk]:
+        """Tokens of the first ``num_frames`` frames of a clip; see ``clip_tokens``."""
+        return clip_tokens(
+            frames,
+            self.localizer.models.encoder,
+            self.localizer.config.tokens,
+            directory=self.tokens_dir / frames.fingerprint,
+            num_frames=num_frames,
+            on_frames=on_frames,
+        )
 
     def _answer_path(self, frames: VideoFrames, query: VisualQuery) -> Path:
         """A file named after what is asked, so that an edited annotation is answered anew."""
@@ -167,25 +187,20 @@ class Runner:
         chunks = None
         with (
             report.guard(Trouble.NOT_ANSWERED, keys, f"clip {clip.clip_uid}"),
-            _timed(report.seconds, "tokens"),
+            report.cost.timed("tokens"),
         ):
-            frames = self._open(clip)
-            chunks = clip_tokens(
-                frames,
-                self.localizer.models.encoder,
-                self.localizer.config.tokens,
-                directory=self.tokens_dir / frames.fingerprint,
-                num_frames=max(task.search_end for task in tasks),
-                on_frames=frame_bar.update,
-            )
+            frames = self.open_frames(clip)
+            num_frames = max(task.search_end for task in tasks)
+            chunks = self.tokens_of(frames, num_frames, frame_bar.update)
         if chunks is None:
             query_bar.update(len(tasks))
             return
-        with _timed(report.seconds, "queries"):
+        with report.cost.timed("queries"):
             for task in tasks:
                 with report.guard(Trouble.NOT_ANSWERED, [task.key], f"query {task.key}"):
                     question = question_of(task.query, frames)
                     save_localization(task.path, self.localizer.localize(question, frames, chunks))
+                    report.cost.queries += 1
                 query_bar.update()
 
 
@@ -204,13 +219,3 @@ def _lack_of(answer: Answer) -> str:
         f"the file of clip {task.clip.clip_uid} {' and '.join(parts)}; it was answered from "
         "what is there, fetch the clip again"
     )
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Add the time spent inside to a stage, also if it fails."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        seconds[stage] += time.perf_counter() - started

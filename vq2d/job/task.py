@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,6 +18,8 @@ from ren_core.errors import DataError, RunStoppedError
 from vq2d.ego4d.annotations import Clip
 from vq2d.types import Localization, QueryKey, ResponseTrack, VisualQuery
 
+STAGES = ("tokens", "queries")
+"""What the time of a run is told apart by."""
 SAME_FAULTS = 3
 """So many equal unexpected errors running are no fault of the clips."""
 EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM)
@@ -80,41 +83,24 @@ class Trouble(str, Enum):
     NOT_SCORED = "left out of the figures"
     NOT_DRAWN = "not drawn"
     NO_TRUE_SEED = "not tracked from the true box"
+    NO_TRUE_OUTLINE = "not outlined from the true boxes"
+    NO_TRUE_OCCURRENCE = "not tracked in the true occurrence"
 
 
 @dataclass(slots=True)
-class RunReport:
-    """What a run did, and what went wrong with which query.
+class FaultWatch:
+    """Lets one item of a run fail and the others go on, unless all of them would fail alike."""
 
-    Attributes:
-        asked: The queries of this run, in file order.
-        answers: Of those that have an answer on disk, in file order.
-        images_encoded: Encoder passes of this run.
-        seconds: Per stage.
-    """
-
-    asked: tuple[QueryKey, ...] = ()
-    answers: list[Answer] = field(default_factory=list)
-    images_encoded: int = 0
-    seconds: dict[str, float] = field(default_factory=lambda: {"tokens": 0.0, "queries": 0.0})
-    _troubles: dict[Trouble, dict[QueryKey, str]] = field(
-        default_factory=lambda: {trouble: {} for trouble in Trouble}
-    )
     _last_fault: object = None
     _streak: int = 0
 
-    def note(self, trouble: Trouble, reasons: Mapping[QueryKey, str]) -> None:
-        """Record one sentence for each query that something went wrong with."""
-        self._troubles[trouble].update(reasons)
-
     @contextmanager
-    def guard(self, trouble: Trouble, keys: Sequence[QueryKey], what: str) -> Iterator[None]:
-        """Note a fault of one clip or query and go on: one bad clip never ends a run.
+    def guard(self, note: Callable[[str], object], what: str) -> Iterator[None]:
+        """Give the reason of a fault of one item to ``note``, and go on.
 
         Args:
-            trouble: What it means for the queries.
-            keys: The queries that it costs.
-            what: The clip or query, for the log.
+            note: Takes one sentence.
+            what: The item, for the log.
 
         Raises:
             RunStoppedError: If all others would meet it too: a full disk, no memory, or the same
@@ -123,7 +109,7 @@ class RunReport:
         try:
             yield
         except Exception as err:
-            self.note(trouble, {key: _reason_of(err) for key in keys})
+            note(_reason_of(err))
             self._stop_if_hopeless(what, err)
             logger.warning("%s: %s", what, err, exc_info=not isinstance(err, DataError))
         else:
@@ -142,6 +128,78 @@ class RunReport:
                 f"stopped at {what}: the same error {SAME_FAULTS} times running, "
                 f"{_reason_of(err)} ({place.filename}:{place.lineno}); {advice}"
             ) from err
+
+
+@dataclass(slots=True)
+class RunCost:
+    """What a run took for what was not on disk yet.
+
+    Attributes:
+        queries: Those that it answered.
+        frames: Those that had to be searched for them, at the annotation rate.
+        wall_s: Seconds, by stage.
+        processor_s: Seconds of all threads of this process, by stage.
+    """
+
+    queries: int = 0
+    frames: int = 0
+    wall_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    processor_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside to one of ``STAGES``, also if it fails."""
+        wall, processor = time.perf_counter(), time.process_time()
+        try:
+            yield
+        finally:
+            self.wall_s[stage] += time.perf_counter() - wall
+            self.processor_s[stage] += time.process_time() - processor
+
+
+@dataclass(slots=True)
+class RunReport:
+    """What a run did, and what went wrong with which query.
+
+    Attributes:
+        asked: The queries of this run, in file order.
+        answers: Of those that have an answer on disk, in file order.
+        images_encoded: Encoder passes of this run.
+        cost: What this run took.
+    """
+
+    asked: tuple[QueryKey, ...] = ()
+    answers: list[Answer] = field(default_factory=list)
+    images_encoded: int = 0
+    cost: RunCost = field(default_factory=RunCost)
+    _troubles: dict[Trouble, dict[QueryKey, str]] = field(
+        default_factory=lambda: {trouble: {} for trouble in Trouble}
+    )
+    _faults: FaultWatch = field(default_factory=FaultWatch)
+
+    def note(self, trouble: Trouble, reasons: Mapping[QueryKey, str]) -> None:
+        """Record one sentence for each query that something went wrong with."""
+        self._troubles[trouble].update(reasons)
+
+    @contextmanager
+    def guard(self, trouble: Trouble, keys: Sequence[QueryKey], what: str) -> Iterator[None]:
+        """Note a fault of one clip or query and go on: one bad clip never ends a run.
+
+        Args:
+            trouble: What it means for the queries.
+            keys: The queries that it costs.
+            what: The clip or query, for the log.
+
+        Raises:
+            RunStoppedError: If all others would meet it too: a full disk, no memory, or the same
+                unexpected error for the third time running.
+        """
+
+        def note(reason: str) -> None:
+            self.note(trouble, dict.fromkeys(keys, reason))
+
+        with self._faults.guard(note, what):
+            yield
 
     def reasons(self, trouble: Trouble) -> Mapping[QueryKey, str]:
         """The sentence for each query with this trouble."""

@@ -15,9 +15,10 @@ from torch import Tensor
 from ren_core.configuration import Weight, configuration
 from ren_core.images import Image, to_tensor
 from ren_core.model import REN, RegionTokens
+from vq2d.localize.areas import AREA_KINDS, AreaKind, Areas, find_areas
 from vq2d.localize.colour import colour_vectors
 
-Space = Literal["ren", "aligned", "patch", "aligned+patch", "ren+patch"]
+Space = Literal["ren", "aligned", "patch", "aligned+patch", "ren+patch", AreaKind]
 
 
 @configuration(group="encode")
@@ -26,7 +27,8 @@ class EncodeConfig:
 
     Attributes:
         space: ``"ren"`` or ``"aligned"`` tokens, the encoder's ``"patch"`` at the point, or two of
-            them joined with equal weight.
+            them joined with equal weight; or the patches' mean over each ``"superpixel"`` or
+            ``"mask"`` (see ``areas``), which are never merged.
         colour: Weight of the colours around a point beside its token, whose weight is 1.
     """
 
@@ -54,6 +56,7 @@ class TokenEncoder:
         self.ren = ren
         self.config = config
         self.images_encoded = 0
+        self._area_kind = next((kind for kind in AREA_KINDS if kind == config.space), None)
 
     def regions(self, images: Sequence[Image]) -> list[ImageTokens]:
         """Vectors of the regions of each image, merged if the region model is so configured.
@@ -61,6 +64,9 @@ class TokenEncoder:
         Args:
             images: RGB (H, W, 3) of any sizes; each is squashed to the model's square.
         """
+        if self._area_kind is not None:
+            found = self._areas(images, self._area_kind)
+            return [ImageTokens(vectors, areas.points_xy) for areas, vectors in found]
         return [
             ImageTokens(
                 self._vectors(regions, image),
@@ -72,7 +78,13 @@ class TokenEncoder:
     def at_points(
         self, images: Sequence[Image], points_xy: Sequence[NDArray[np.floating]]
     ) -> Tensor:
-        """Vectors (N, D) of given points, (n, 2) pixels per image, in order; N = sum of n."""
+        """Vectors (N, D) of given points, (n, 2) pixels per image, in order; N = sum of n.
+
+        In a space of areas a point stands for the finest one that holds it.
+        """
+        if self._area_kind is not None:
+            pairs = zip(self._areas(images, self._area_kind), points_xy, strict=True)
+            return torch.cat([vectors[areas.holding(p)] for (areas, vectors), p in pairs])
         points_yx = [torch.from_numpy(p[:, ::-1].copy()) for p in points_xy]
         found = self._encode(images, points_yx)
         return torch.cat(
@@ -86,20 +98,35 @@ class TokenEncoder:
         patches = "patch" in self.config.space.split("+")
         return self.ren.encode([to_tensor(i) for i in images], points_yx, patches=patches)
 
-    def _vectors(self, regions: RegionTokens, image: Image) -> Tensor:
-        """Unit vectors (G, D) of all regions; a region's token is the mean of its prompts'.
+    def _areas(self, images: Sequence[Image], kind: AreaKind) -> list[tuple[Areas, Tensor]]:
+        """The areas of each image, and their unit vectors (N, D) on the CPU."""
+        self.images_encoded += len(images)
+        features = self.ren.patch_features([to_tensor(i) for i in images]).features
+        found = []
+        for image, patches in zip(images, features, strict=True):
+            areas = find_areas(image, kind, self.ren)
+            vectors = areas.pool(patches)
+            if self.config.colour:
+                points_yx = areas.square_points_yx.numpy()
+                colours = torch.from_numpy(colour_vectors(image, points_yx, areas.side))
+                vectors = _joined(vectors, colours, self.config.colour)
+            found.append((areas, vectors))
+        return found
 
-        The cosine of two of them is the weighted mean of the tokens' and the colours' cosines.
-        """
+    def _vectors(self, regions: RegionTokens, image: Image) -> Tensor:
+        """Unit vectors (G, D) of all regions; a region's token is the mean of its prompts'."""
         parts = [_of_kind(regions, kind) for kind in self.config.space.split("+")]
         vectors = F.normalize(torch.cat(parts, dim=-1), dim=-1)
-        weight = self.config.colour
-        if not weight:
+        if not self.config.colour:
             return vectors
         points_yx = regions.prompts.points_yx.cpu().numpy()
         colours = torch.from_numpy(colour_vectors(image, points_yx, self.ren.image_size))
-        joined = [vectors, weight**0.5 * _pooled(regions, colours.to(vectors))]
-        return torch.cat(joined, dim=-1) / (1 + weight) ** 0.5
+        return _joined(vectors, _pooled(regions, colours.to(vectors)), self.config.colour)
+
+
+def _joined(vectors: Tensor, colours: Tensor, weight: float) -> Tensor:
+    """Unit vectors whose cosine is the weighted mean of the vectors' and the colours' cosines."""
+    return torch.cat([vectors, weight**0.5 * colours], dim=-1) / (1 + weight) ** 0.5
 
 
 def _of_kind(regions: RegionTokens, kind: str) -> Tensor:

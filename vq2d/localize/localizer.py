@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,6 +31,19 @@ from vq2d.types import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What one search found.
+
+    Attributes:
+        scores: Best token of each searched frame.
+        candidates: In temporal order, refined; those without anything to segment are left out.
+    """
+
+    scores: FrameScores
+    candidates: tuple[Candidate, ...]
+
+
 def question_of(query: VisualQuery, frames: FrameSource) -> Question:
     """An annotated query, scaled from original pixels to the file's and clamped to its length."""
     crop_frame = min(query.crop_frame, len(frames) - 1)
@@ -56,24 +69,34 @@ class Localizer:
         held = [i for chunk in chunks for i in chunk.held if i < question.search_end]
         return replace(found, held=stretches(held))
 
+    def candidates(
+        self, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]
+    ) -> Searched:
+        """Where the object may be before ``question.search_end``: the first search, no track."""
+        hunt = self._hunt(question, frames, chunks)
+        return self._search(hunt, hunt.target.vectors)
+
+    def _hunt(self, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]) -> Hunt:
+        target = object_tokens(question.views, self.models, self.config.query)
+        return Hunt(question, target, frames, chunks)
+
     def _localize(
         self, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]
     ) -> Localization:
-        target = object_tokens(question.views, self.models, self.config.query)
-        hunt = Hunt(question, target, frames, chunks)
-        scores, candidates = self._search(hunt, target.vectors)
+        hunt = self._hunt(question, frames, chunks)
+        found = self._search(hunt, hunt.target.vectors)
+        scores, candidates = found.scores, found.candidates
         first = self._first_track(hunt, keep_good(candidates, self.config.refine), scores)
         if first is None:
-            return Localization(None, scores, tuple(candidates), None, 1)
+            return Localization(None, scores, candidates, None, 1)
         seed, track = first
         if not self.config.expand.rounds or track.end_frame >= question.search_end:
-            return Localization(track, scores, tuple(candidates), seed, 1)
+            return Localization(track, scores, candidates, seed, 1)
 
         more = more_query_vectors(track, hunt, self.models, self.config.query, self.config.expand)
         best = max(c.similarity for c in candidates)
-        _, later = self._search(
-            hunt, torch.cat([target.vectors, more]), start_frame=track.end_frame, best=best
-        )
+        vectors = torch.cat([hunt.target.vectors, more])
+        later = self._search(hunt, vectors, start_frame=track.end_frame, best=best).candidates
         floor = self.config.expand.floor
         good = [
             c for c in keep_good(later, self.config.refine) if (c.refined_score or 0.0) >= floor
@@ -94,7 +117,7 @@ class Localizer:
         *,
         start_frame: int = 0,
         best: float | None = None,
-    ) -> tuple[FrameScores, list[Candidate]]:
+    ) -> Searched:
         """Stages 2 and 3 from ``start_frame`` on."""
         question, config = hunt.question, self.config.search
         scores = score_frames(hunt.chunks, query_vectors, start_frame, question.search_end)
@@ -107,7 +130,7 @@ class Localizer:
             refine(candidate, hunt, query_vectors, self.models, self.config.refine)
             for candidate in find_candidates(scores, config, best=best)
         ]
-        return scores, [c for c in refined if c is not None]
+        return Searched(scores, tuple(c for c in refined if c is not None))
 
     def _first_track(
         self, hunt: Hunt, candidates: Sequence[Candidate], scores: FrameScores
@@ -124,7 +147,7 @@ class Localizer:
             found.append((seed, track))
             if not adjoins(track, scores.own, scores.frame_idx):
                 return seed, track
-            left = [c for c in left if not track.start_frame <= c.frame_idx < track.end_frame]
+            left = [c for c in left if not track.holds(c.frame_idx)]
         return found[0] if found else None
 
     def _track(self, hunt: Hunt, seed: Candidate) -> ResponseTrack:

@@ -86,7 +86,7 @@ def with_own_occurrence(
     if len(scores.frame_idx) == 0 or not window[0] <= frame < window[1]:
         return scores
     at = int(np.abs(scores.frame_idx - frame).argmin())
-    low, high = _extent(scores.similarity, at, similarity)
+    low, high = extent(scores.similarity, at, similarity)
     own = range(int(scores.frame_idx[low]), int(scores.frame_idx[high - 1]) + 1)
     return replace(scores, own=own)
 
@@ -108,7 +108,7 @@ def find_candidates(
     while len(left) and left.max() > 0 and len(peaks) < config.top_k:
         at = int(left.argmax())
         peaks.append(at)
-        low, high = _extent(left, at, config.nms_ratio * float(left[at]))
+        low, high = extent(left, at, config.nms_ratio * float(left[at]))
         left[low:high] = 0
     if not peaks:
         return []
@@ -125,7 +125,7 @@ def find_candidates(
     ]
 
 
-def _extent(values: NDArray[np.float32], at: int, threshold: float) -> tuple[int, int]:
+def extent(values: NDArray[np.float32], at: int, threshold: float) -> tuple[int, int]:
     """Half-open run around ``at`` whose other members exceed a threshold."""
     low, high = at, at + 1
     while low > 0 and values[low - 1] > threshold:

@@ -68,6 +68,12 @@ BINNINGS = (
         (5, 20),
         ("under 5 s", "5-20 s", "20 s and more"),
     ),
+    Binning(
+        "searched",
+        lambda r: r.searched_frames / ANNOTATION_FPS,
+        (30, 60, 150),
+        ("under 30 s", "30-60 s", "60-150 s", "150 s and more"),
+    ),
 )
 
 

@@ -58,6 +58,7 @@ class QueryResult:
         crop_area: Area of the visual crop, px.
         size_fraction: sqrt(mean true box area / frame area); NaN if the frame size is not given.
         frames_before_query: Query frame minus last true frame; NaN if no query frame is given.
+        searched_frames: Frames before the query frame; NaN if no query frame is given.
     """
 
     key: QueryKey
@@ -73,6 +74,7 @@ class QueryResult:
     crop_area: float
     size_fraction: float
     frames_before_query: float
+    searched_frames: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,7 @@ def _row(query: AnnotatedQuery, track: Document, score: float) -> QueryResult | 
             "(no area, or an inverted box); write boxes with x1 < x2 and y1 < y2"
         ) from err
     asked_at = query.query_set.get("query_frame")
-    before = asked_at - truth.extent[1] if isinstance(asked_at, int | float) else math.nan
+    searched = float(asked_at) if isinstance(asked_at, int | float) else math.nan
     return QueryResult(
         key=query.key,
         clip_uid=query.clip_uid,
@@ -234,7 +236,8 @@ def _row(query: AnnotatedQuery, track: Document, score: float) -> QueryResult | 
         gt_max_area=max_area,
         crop_area=crop_area,
         size_fraction=_size_fraction(query.query_set["response_track"]),
-        frames_before_query=before,
+        frames_before_query=searched - truth.extent[1],
+        searched_frames=searched,
     )
 
 

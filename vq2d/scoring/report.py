@@ -21,6 +21,7 @@ from vq2d.scoring.breakdown import (
     count_losses,
     lost_at,
 )
+from vq2d.scoring.compare import BootstrapConfig, Comparison
 from vq2d.scoring.metrics import METRICS, PartialScores, QueryResult, compute, usable_rows
 from vq2d.types import QueryKey
 
@@ -130,3 +131,20 @@ def print_losses(rows: Sequence[QueryResult], traces: Mapping[str, Trace]) -> di
     for reason, count in reasons.most_common():
         print(f"  lost, with the reason {reason!r}: {count}")
     return {"losses": losses, "reasons": dict(reasons)}
+
+
+def print_comparison(comparison: Comparison, config: BootstrapConfig) -> None:
+    """One line per figure: both runs, the difference, its interval and whether it excludes 0."""
+    drawn = f"{comparison.units} {'clips' if config.unit == 'clip' else 'queries'}"
+    print(f"\n{comparison.name}: {comparison.queries} queries", end="; ")
+    print(f"{config.resamples} paired resamples of {drawn}, seed {config.seed}")
+    print(f"{'':<20s} | {'a':>10s}{'b':>10s}{'b - a':>10s}  {'95 % interval':<22s}seen")
+    for name, key in zip(OFFICIAL_NAMES, METRICS, strict=True):
+        its = comparison.figures[key]
+        interval = f"[{its.low:+.3f}, {its.high:+.3f}]"
+        seen = "yes" if its.seen else "no"
+        print(
+            f"{name:<20s} | {its.a:>10.3f}{its.b:>10.3f}{its.difference:>+10.3f}"
+            f"  {interval:<22s}{seen}"
+        )
+    print("A difference is seen if its interval excludes 0.")

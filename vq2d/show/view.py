@@ -98,7 +98,7 @@ class AnswerView:
 
 def box_at(track: ResponseTrack | None, frame_idx: int) -> Boxes | None:
     """The track's box (4,) in a frame, or None."""
-    if track is None or not track.start_frame <= frame_idx < track.end_frame:
+    if track is None or not track.holds(frame_idx):
         return None
     box: Boxes = track.boxes_xyxy[frame_idx - track.start_frame]
     return box

@@ -1,15 +1,16 @@
 """The scoring command on small files: figures, groups, losses, exit codes."""
 
+import copy
 import json
-from dataclasses import replace
 
 import pytest
 
 from ren_core.errors import DataError
 from tests.places import CONFORMANCE
+from tests.query_results import row
 from vq2d.commands.evaluate import main
 from vq2d.scoring.breakdown import BINNINGS, breakdown, count_losses, lost_at, read_traces
-from vq2d.scoring.metrics import QueryResult
+from vq2d.scoring.metrics import METRICS
 from vq2d.types import QueryKey
 
 TRACE = {
@@ -61,25 +62,6 @@ def call(tmp_path, annotations, submission):
         return main([str(option) for option in (*files, *options)])
 
     return run
-
-
-def row(**changes):
-    plain = QueryResult(
-        key=QueryKey(0, 0, 0, "1"),
-        clip_uid="c",
-        score=0.5,
-        t_iou=0.0,
-        st_iou=0.0,
-        success=False,
-        recovered_frames=0,
-        gt_frames=10,
-        predicted_frames=0,
-        gt_max_area=100.0,
-        crop_area=100.0,
-        size_fraction=0.15,
-        frames_before_query=50.0,
-    )
-    return replace(plain, **changes)
 
 
 class TestCommand:
@@ -212,6 +194,103 @@ class TestCommand:
         (tmp_path / "t.json").write_text(json.dumps({"v9-c0-a0-q1": TRACE}))
         assert call("--trace", tmp_path / "t.json") == 1
         assert "belong to no query" in capsys.readouterr().err
+
+
+class TestTwoSubmissions:
+    """Run a is the submission of the fixture, which finds one query of two; b finds both."""
+
+    @pytest.fixture
+    def compare(self, tmp_path, annotations, submission):
+        def run(*options, b=None):
+            if b is None:
+                b = copy.deepcopy(submission)
+                sets = b["results"]["videos"][0]["clips"][0]["predictions"][0]["query_sets"]
+                sets["2"] = sets["1"]
+            for name, document in (("p", submission), ("q", b), ("a", annotations)):
+                (tmp_path / f"{name}.json").write_text(json.dumps(document))
+            files = ["--predictions", tmp_path / "p.json", tmp_path / "q.json"]
+            rest = ["--annotations", tmp_path / "a.json", *options]
+            return main([str(option) for option in (*files, *rest)])
+
+        return run
+
+    def test_table(self, compare, capsys):
+        assert compare() == 0
+        out = capsys.readouterr().out
+        assert "p.json\nThe submission is valid" in out
+        assert "q.json\nThe submission is valid" in out
+        assert "a.json: 2 queries; 10000 paired resamples of 2 queries, seed 0" in out
+        lines = {line[:20].strip(): line[23:].split() for line in out.splitlines()}
+        # Of two queries drawn, none, one or both are those that b alone finds: 1/4, 1/2, 1/4.
+        assert lines["success"] == ["50.000", "100.000", "+50.000", "[+0.000,", "+100.000]", "no"]
+        assert lines["tAP @ IoU=0.25"][:3] == ["0.500", "1.000", "+0.500"]
+        assert lines["recovery %"][:3] == ["50.000", "100.000", "+50.000"]
+
+    def test_report(self, compare, tmp_path):
+        options = ("--resamples", "200", "--seed", "7")
+        assert compare("--json", tmp_path / "out.json", *options) == 0
+        report = json.loads((tmp_path / "out.json").read_text())
+        assert report["predictions"] == [str(tmp_path / "p.json"), str(tmp_path / "q.json")]
+        assert report["problems"] == [[], []]
+        assert (report["bootstrap"]["resamples"], report["bootstrap"]["seed"]) == (200, 7)
+        assert list(report["comparison"]["figures"]) == list(METRICS)
+        success = report["comparison"]["figures"]["success"]
+        assert (success["a"], success["b"], success["difference"]) == (50, 100, 50)
+        assert (success["low"], success["high"], success["seen"]) == (0, 100, False)
+        assert [[q["success"] for q in rows] for rows in report["queries"]] == [[1, 0], [1, 1]]
+
+    def test_same_submission_twice(self, compare, submission, capsys):
+        assert compare(b=submission) == 0
+        table = [line for line in capsys.readouterr().out.splitlines() if " | " in line][1:]
+        assert len(table) == len(METRICS)
+        assert all(line.endswith("+0.000  [+0.000, +0.000]      no") for line in table)
+
+    def test_one_clip_cannot_be_drawn_from(self, compare, capsys):
+        assert compare("--unit", "clip") == 1
+        assert "found 1 to draw from with the unit 'clip'" in capsys.readouterr().err
+
+    def test_either_may_be_invalid(self, compare, submission, tmp_path, capsys):
+        assert compare("--json", tmp_path / "out.json", b=submission | {"version": "2"}) == 1
+        out = capsys.readouterr().out
+        assert "q.json\nerror: version: found '2', expected '1'" in out
+        assert "seen" not in out
+        report = json.loads((tmp_path / "out.json").read_text())
+        assert report["problems"][0] == []
+        assert report["problems"][1][0]["path"] == "version"
+        submission["version"] = "2"
+        assert compare(b=submission | {"version": "1"}) == 1
+        assert "cannot be scored" not in capsys.readouterr().err  # found before scoring
+
+    def test_validate_only(self, compare, capsys):
+        assert compare("--validate-only") == 0
+        assert "success" not in capsys.readouterr().out
+
+    def test_split_without_truth(self, compare, annotations, capsys):
+        for query in annotations["videos"][0]["clips"][0]["annotations"][0]["query_sets"].values():
+            query["response_track"] = None
+        assert compare() == 0
+        assert "has no response tracks" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("option", ["--trace", "--repair"])
+    def test_options_of_one_submission(self, compare, option, capsys):
+        with pytest.raises(SystemExit, match="2"):
+            compare(option, "x.json")
+        assert "--trace and --repair go with one submission" in capsys.readouterr().err
+
+    def test_options_of_a_comparison(self, call, compare, capsys):
+        with pytest.raises(SystemExit, match="2"):
+            call("--resamples", "200")
+        with pytest.raises(SystemExit, match="2"):
+            compare("--validate-only", "--seed", "1")
+        assert capsys.readouterr().err.count("need a comparison") == 2
+        assert compare("--unit", "video") == 2
+        assert "unit must be 'query' or 'clip'; got 'video'" in capsys.readouterr().err
+
+    def test_three_files(self, capsys):
+        with pytest.raises(SystemExit, match="2"):
+            main(["--predictions", "a", "b", "c", "--annotations", "d"])
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert "got 3 files, expected one to score or two to compare; compare more runs" in last
 
 
 class TestBreakdown:

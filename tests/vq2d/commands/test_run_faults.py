@@ -172,6 +172,21 @@ def test_a_query_that_cannot_be_tracked_from_its_true_box_is_listed(run, tmp_pat
     assert (tmp_path / "out/figures-true-seeds.json").exists()
 
 
+def test_every_oracle_writes_a_submission_and_a_row(run, tmp_path, capsys):
+    assert run(lambda d: None, "--oracle", "outlines", "occurrence", "--true-seeds") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[1:3] for row in rows if row[:1] == ["oracle"]] == [
+        ["outlines", "4"],
+        ["occurrence", "4"],
+        ["seeds", "4"],
+    ]
+    for stem in ("true-seeds", "true-outlines", "true-occurrence"):
+        assert read(tmp_path / f"out/submission-{stem}.json")["challenge"]
+        assert read(tmp_path / f"out/figures-{stem}.json")["metrics"]["success"] == 100
+    with pytest.raises(SystemExit, match="2"):
+        run(lambda d: None, "--oracle", "all")
+
+
 def test_limit_scores_what_was_asked(run, tmp_path, capsys):
     assert run(lambda d: None, "--limit", "1") == 0
     assert "The figures are over 1 of 4 queries; 1 were asked." in capsys.readouterr().out

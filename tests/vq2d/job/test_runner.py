@@ -133,7 +133,7 @@ def test_each_crop_of_each_frame_is_encoded_once(root, tmp_path):
     assert len(report.reasons(Trouble.NOT_ANSWERED)) == 5
 
 
-@pytest.mark.parametrize("space", ["ren", "aligned", "patch", "ren+patch"])
+@pytest.mark.parametrize("space", ["ren", "aligned", "patch", "ren+patch", "mask"])
 def test_tokens_of_every_space_survive_the_disk(space, tmp_path):
     encoder = TokenEncoder(tiny_ren(aggregate=False), EncodeConfig(space=space))
     images = [frame(i) for i in range(3)]

@@ -88,3 +88,20 @@ def test_the_second_search_has_a_floor_of_its_own(tmp_path, floor, start):
     assert found.rounds == 2
     assert found.track is not None
     assert found.track.start_frame == start
+
+
+def test_the_candidates_alone_are_those_of_the_first_search(tmp_path):
+    frames = FramesInMemory([frame(i) for i in range(FRAMES)])
+    config = replace(CONFIG, expand=replace(CONFIG.expand, rounds=0))
+    localizer = tiny_localizer(config)
+    encoder = localizer.models.encoder
+    chunks = clip_tokens(frames, encoder, config.tokens, directory=tmp_path, num_frames=FRAMES)
+    question = Question((ObjectView(frames[4], place(RED, 4)),), 28, 4)
+    whole = localizer.localize(question, frames, chunks)
+    found = localizer.candidates(question, frames, chunks)
+    assert [c.frame_idx for c in found.candidates] == [c.frame_idx for c in whole.candidates]
+    assert [c.refined_score for c in found.candidates] == [
+        c.refined_score for c in whole.candidates
+    ]
+    assert found.scores.own == whole.scores.own
+    np.testing.assert_array_equal(found.scores.similarity, whole.scores.similarity)

@@ -1,0 +1,50 @@
+"""Does a clip show a thing at all? What the first search finds for it, without a track."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vq2d.localize.localizer import Localizer
+from vq2d.localize.tokens import TokenChunk
+from vq2d.types import FrameSource, Question
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How much speaks for the presence of a thing in a clip.
+
+    Attributes:
+        similarity: Best one of the searched frames, without the question's own occurrence; None if
+            there is no such frame.
+        refined: Best refined score of a candidate; None if there is no candidate with a box.
+        search_frames: Clip frames before the end of the search.
+        seconds: Processor time of the question, without the tokens of the clip.
+    """
+
+    similarity: float | None
+    refined: float | None
+    search_frames: int
+    seconds: float
+
+
+def asked_elsewhere(question: Question, num_frames: int) -> Question:
+    """The same question of another clip of ``num_frames`` frames, which has no own occurrence."""
+    return replace(question, crop_frame=None, search_end=min(question.search_end, num_frames))
+
+
+def find_evidence(
+    localizer: Localizer, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]
+) -> Evidence:
+    """Search a clip for a thing and refine what is found (stages 2 and 3)."""
+    started = time.process_time()
+    found = localizer.candidates(question, frames, chunks)
+    similarity = found.scores.similarity[~found.scores.is_own]
+    refined = [c.refined_score for c in found.candidates if c.refined_score is not None]
+    return Evidence(
+        similarity=float(similarity.max()) if len(similarity) else None,
+        refined=max(refined, default=None),
+        search_frames=question.search_end,
+        seconds=time.process_time() - started,
+    )
