@@ -119,3 +119,17 @@ def test_planning_leaves_the_room_as_it_was():
     assert plan_tour(room, seconds=SECONDS, seed=3).events.moves
     mujoco.mj_forward(room.model, room.data)
     assert (room.data.xpos == before).all()
+
+
+def test_an_object_whose_outer_body_has_no_name_is_found_in_the_model(monkeypatch):
+    def nameless(item, rng):
+        spec = mujoco.MjSpec()
+        inner = spec.worldbody.add_body().add_body(name="object")
+        inner.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=[0.03, 0.03, 0.03], group=1)
+        return spec
+
+    monkeypatch.setattr("tools.tours.scene.load_object", nameless)
+    room = make_room()
+    centres = [placed.centre_xyz for placed in room.placed]
+    assert room.data.xpos[list(room.body_of)][:, :2] == pytest.approx(np.array(centres)[:, :2])
+    assert set(room.id_of_geom) >= {1, 2, 3, 4}

@@ -152,8 +152,9 @@ def build_room(spec: RoomSpec) -> Room:
         at = find_place(points, empty, placed, rng, floor_share)
         body = child.worldbody.first_body()
         frame = room.worldbody.add_frame(pos=at, quat=quat)
+        body.name = body.name or "outer"  # what stands around the parts may have no name
+        bodies.append(f"object{index}/{body.name}")
         frame.attach_body(body, f"object{index}/", "")
-        bodies.append(f"object{index}/{body.name.removeprefix(f'object{index}/')}")
         moved = points + at
         placed.append(Placed(item.title, (moved.min(0) + moved.max(0)) / 2, moved))
     model, data = compile_model(room)
