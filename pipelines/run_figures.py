@@ -27,7 +27,6 @@ from ren_core.stages import write_figures
 from vq2d.commands.shared import (
     add_model_options,
     chosen_localizer,
-    positive_count,
     run_command,
     write_config,
 )
@@ -66,10 +65,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--absent",
-        type=positive_count,
-        default=3,
+        type=int,
+        choices=range(100),
+        default=2,
         metavar="N",
-        help="most clips without its thing that a query is asked of (3)",
+        help="most clips without its thing that a query is asked of, 0 for no such questions (2)",
     )
     parser.add_argument("--against", type=Path, help="results of an earlier run, to compare with")
     parser.add_argument(

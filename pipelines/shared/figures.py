@@ -98,7 +98,8 @@ def measure(
         cache: Folder of tokens and answers.
         out: Folder of this set's results: submission.json, trace.json, failures.json, cost.json,
             presence.json.
-        absent_per_query: Most clips without its thing that a query is asked of.
+        absent_per_query: Most clips without its thing that a query is asked of; 0: presence is not
+            tested.
     """
     runner = Runner(
         data.annotations, data.root, localizer, cache=cache, weights=masking_weights(localizer)
@@ -114,7 +115,7 @@ def measure(
         rows = usable_rows(submission, data.annotations.query_sets).rows
         cost, failed = _cost(report, out / "cost.json"), len(report.asked) - len(report.answers)
     asked = []
-    if data.absence_file is not None:
+    if data.absence_file is not None and absent_per_query:
         absence = load_absence(data.absence_file)
         pairs = choose(absent_pairs(absence, data.annotations), absent_per_query)
         found = ask_pairs(runner, [*present_pairs(absence, data.annotations), *pairs])

@@ -52,9 +52,9 @@ def test_every_nth_frame_of_every_clip_and_a_truncated_one_is_listed(ego4d, tmp_
 
     clips = load_annotations(ego4d / "v2/annotations/vq_train.json").clips
     clip = next(clip for clip in clips if clip.clip_uid == good.stem)
-    expected = cv2.resize(open_clip(ego4d, clip)[75], (384, 288), interpolation=cv2.INTER_AREA)
+    expected = cv2.resize(open_clip(ego4d, clip)[75], (288, 384), interpolation=cv2.INTER_AREA)
     stored = cv2.imread(str(stage / good.stem / "000075.jpg"))[..., ::-1]
-    assert stored.shape == (288, 384, 3)
+    assert stored.shape == (384, 288, 3)  # the first clip is upright
     assert np.abs(stored.astype(int) - expected).mean() < 3
 
     # the clip is fetched again: it alone is done
@@ -95,7 +95,7 @@ def test_options_make_another_stage(ego4d, tmp_path, capsys):
     stage = Path(capsys.readouterr().out.strip())
     pictures = list_image_tree(stage)
     assert [picture.stem for picture in pictures] == ["000000", "000100", "000200"]
-    assert cv2.imread(str(pictures[0])).shape == (75, 100, 3)
+    assert cv2.imread(str(pictures[0])).shape == (100, 75, 3)
     assert _main(ego4d, tmp_path / "out", *options[:-4], "--limit", "0") == 0
     assert Path(capsys.readouterr().out.strip()) != stage
 

@@ -298,20 +298,25 @@ class TestBreakdown:
         ("changes", "labels"),
         [
             (
-                {"gt_frames": 5, "size_fraction": 0.0999, "frames_before_query": 24},
-                ("1-5 frames", "under 10 % of frame", "under 5 s"),
+                {"gt_frames": 5, "size_fraction": 0.0999, "frames_before_query": 24}
+                | {"searched_frames": 149},
+                ("1-5 frames", "under 10 % of frame", "under 5 s", "under 30 s"),
             ),
             (
-                {"gt_frames": 6, "size_fraction": 0.1, "frames_before_query": 25},
-                ("6-15", "10-20 %", "5-20 s"),
+                {"gt_frames": 6, "size_fraction": 0.1, "frames_before_query": 25}
+                | {"searched_frames": 150},
+                ("6-15", "10-20 %", "5-20 s", "30-60 s"),
             ),
             (
-                {"gt_frames": 16, "size_fraction": 0.2, "frames_before_query": 100},
-                ("16 and more", "20 % and more", "20 s and more"),
+                {"gt_frames": 16, "size_fraction": 0.2, "frames_before_query": 100}
+                | {"searched_frames": 750},
+                ("16 and more", "20 % and more", "20 s and more", "150 s and more"),
             ),
             (
-                {"size_fraction": float("nan"), "frames_before_query": float("nan")},
-                ("6-15", "unknown", "unknown"),
+                dict.fromkeys(
+                    ("size_fraction", "frames_before_query", "searched_frames"), float("nan")
+                ),
+                ("6-15", "unknown", "unknown", "unknown"),
             ),
         ],
     )
