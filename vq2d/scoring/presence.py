@@ -30,9 +30,10 @@ AGAINST: Mapping[str, tuple[Kind, ...]] = {
 
 LENGTHS: Mapping[str, tuple[float, float]] = {
     "all": (0, math.inf),
-    "under 20 s": (0, 100),
-    "20-40 s": (100, 200),
-    "40 s and more": (200, math.inf),
+    "under 30 s": (0, 150),
+    "30-60 s": (150, 300),
+    "60-150 s": (300, 750),
+    "150 s and more": (750, math.inf),
 }
 """Half-open ranges of searched frames (5 per second)."""
 

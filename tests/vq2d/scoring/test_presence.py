@@ -34,7 +34,7 @@ ROWS = [
     row("q1", "present", 0.9),
     row("q1", "other", 0.2),
     row("q1", "twin", 0.95),
-    row("q2", "present", 0.8, search_frames=250),
+    row("q2", "present", 0.8, search_frames=400),
     row("q2", "other", 0.3, search_frames=150),
     row("q3", "present", 0.7),
     row("q3", "other", 0.75),
@@ -58,9 +58,9 @@ def test_each_kind_of_absence_is_compared():
 
 def test_bins_hold_the_questions_of_their_length():
     figures = presence_figures(ROWS, "similarity", resamples=5)
-    short = figure_of(figures, "both", "under 20 s")
+    short = figure_of(figures, "both", "under 30 s")
     assert (short.present, short.absent) == (2, 3)
-    middle = figure_of(figures, "both", "20-40 s")
+    middle = figure_of(figures, "both", "30-60 s")
     assert (middle.present, middle.absent) == (0, 1)
     assert math.isnan(middle.auc.value)
     assert math.isnan(middle.recall.low)
