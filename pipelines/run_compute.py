@@ -1,9 +1,13 @@
 """Measure what REN costs.
 
-Without --compare: the region encoder against its bare matrix products, and aggregation. With it:
-time and memory against the number of prompts, beside SAM 2's and SAM's automatic mask generators
-(Table 1 and Figure 3 of the paper), all with random weights. With --out every point is kept as soon
-as it is measured, and the same command goes on where it was stopped.
+Without --compare and --job: the region encoder against its bare matrix products, and aggregation.
+
+With --compare: time and memory against the number of prompts, beside SAM 2's and SAM's automatic
+mask generators (Table 1 and Figure 3 of the paper), all with random weights. With --out every point
+is kept as soon as it is measured, and the same command goes on where it was stopped.
+
+With --job: every stage of the main job over a folder of clips, beside its bare networks on inputs
+of the same shapes, in the same run; nothing comes from a cache.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import argparse
 import hashlib
 import platform
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,11 +36,21 @@ from eval.cost.methods import (
 )
 from eval.cost.record import CostRecord
 from eval.cost.sweep import Call, CostPoint, Limits, Method, available_mib, sweep
-from ren_core.command import exit_code
+from pipelines.shared.job_cost import measure_job
+from ren_core.command import check_device, exit_code
 from ren_core.encoders.catalog import NAMES, build_encoder
 from ren_core.images import read_image
 from ren_core.sam2.model import SIZES, Sam2Model
-from ren_core.stages import write_json
+from ren_core.stages import write_figures, write_json
+from vq2d.commands.run import peak_memory
+from vq2d.commands.shared import (
+    SAMPLE,
+    add_preset_options,
+    annotations_of,
+    chosen_localizer,
+    positive_count,
+)
+from vq2d.job.runner import Runner
 
 SAM_SIZES = {f"sam_{size}": size for size in ("vit_b", "vit_l", "vit_h")}
 METHODS = ("ren", *SIZES, *SAM_SIZES)
@@ -52,12 +67,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     """Time, print, write."""
+    check_device(args.device)
+    if args.job is not None:
+        job_table(args)
+        return
+    args.device = args.device or "cpu"
     if args.compare:
         comparison(args)
         return
     result = head_tables(args)
     if args.out:
         write_json(args.out, {**machine(args), **result})
+
+
+def job_table(args: argparse.Namespace) -> None:
+    """Every stage of the main job, its time and that of its networks."""
+    name, localizer = chosen_localizer(args)
+    annotations = annotations_of(args.job, "val")
+    with tempfile.TemporaryDirectory() as folder:
+        runner = Runner(annotations, args.job, localizer, cache=Path(folder) / "cache")
+        cost = measure_job(runner, Path(folder) / "out", limit=args.limit)
+    print("\n".join([f"{args.job}, preset {name}", *cost.rows(), f"{peak_memory()[2:]}"]))
+    if args.out:
+        write_figures(args.out, {**asdict(cost), "preset": name, "data": str(args.job)})
 
 
 def machine(args: argparse.Namespace) -> dict[str, object]:
@@ -225,13 +257,17 @@ def build_parser() -> argparse.ArgumentParser:
     add("--patch-grid", type=int, default=37, help="patches per side (37)")
     add("--prompts", type=int, nargs="+", default=[1024, 1369], help="prompts per image")
     add("--repeats", type=int, default=7, help="timed calls; the median counts")
-    add("--device", default="cpu", help="torch device, such as cuda (cpu)")
     add("--threads", type=int, help="CPU threads (as torch chooses)")
     add(
         "--out",
         type=Path,
         help="JSON file of the figures; a comparison goes on from it",
     )
+    group = parser.add_argument_group("job")
+    add = group.add_argument
+    add("--job", type=Path, nargs="?", const=SAMPLE, metavar="DATA", help="a folder (data/sample)")
+    add("--limit", type=positive_count, metavar="N", help="the first N queries only")
+    add_preset_options(group)
     group = parser.add_argument_group("comparison")
     add = group.add_argument
     add("--compare", nargs="+", choices=METHODS, help="compare these methods")

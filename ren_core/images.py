@@ -69,7 +69,17 @@ def to_picture(image: Tensor) -> Image:
 
 
 def as_float_images(images: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    """Images as float32 RGB in 0..1, one (3, H, W) tensor each.
+    """Images as ``checked_images`` takes them, as float32 RGB in 0..1."""
+    return [as_float(image) for image in checked_images(images)]
+
+
+def as_float(image: Tensor) -> Tensor:
+    """A checked image (3, H, W) as float32 in 0..1."""
+    return image.float() / 255 if image.dtype == torch.uint8 else image.float()
+
+
+def checked_images(images: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """Images as RGB, one (3, H, W) tensor each, uint8 or floating point in 0..1 as they came.
 
     Args:
         images: (B, C, H, W), or a sequence of (C, H, W) of different sizes; uint8, or floating
@@ -86,10 +96,10 @@ def as_float_images(images: Tensor | Sequence[Tensor]) -> list[Tensor]:
         )
     if len(images) == 0:
         raise ShapeError("there is no image: the batch is empty")
-    return [_as_float_image(image, i) for i, image in enumerate(images)]
+    return [_checked(image, i) for i, image in enumerate(images)]
 
 
-def _as_float_image(image: Tensor, i: int) -> Tensor:
+def _checked(image: Tensor, i: int) -> Tensor:
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ShapeError(
             f"image {i} must be (3, H, W), or (1, H, W) if grey, got {tuple(image.shape)}; "
@@ -97,11 +107,8 @@ def _as_float_image(image: Tensor, i: int) -> Tensor:
         )
     if 0 in image.shape:
         raise ShapeError(f"image {i} is empty: {tuple(image.shape)}")
-    if image.dtype == torch.uint8:
-        image = image.float() / 255
-    elif image.is_floating_point():
-        image = image.float()
-        low, high = image.aminmax()
+    if image.is_floating_point():
+        low, high = image.float().aminmax()
         if not bool(torch.isfinite(low) & torch.isfinite(high)):
             raise ShapeError(f"image {i} holds NaN or infinite values")
         if low < -RANGE_TOLERANCE or high > 1 + RANGE_TOLERANCE:
@@ -109,6 +116,6 @@ def _as_float_image(image: Tensor, i: int) -> Tensor:
                 f"float images must lie in 0..1, image {i} lies in {float(low):.4g}.."
                 f"{float(high):.4g}; divide by 255 or pass uint8"
             )
-    else:
+    elif image.dtype != torch.uint8:
         raise ShapeError(f"image {i} must be uint8 or floating point, got {image.dtype}")
     return image.expand(3, -1, -1)

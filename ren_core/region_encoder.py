@@ -193,6 +193,17 @@ class RegionEncoder(nn.Module):
             ShapeError: If the shapes disagree or a point lies outside the image.
         """
         self._check(features, points_yx, image_size)
+        return self.pool(features, points_yx, image_size, with_attention=with_attention)
+
+    def pool(
+        self,
+        features: Tensor,
+        points_yx: Tensor,
+        image_size: int,
+        *,
+        with_attention: bool = False,
+    ) -> RegionEncoderOutput:
+        """The same without looking at the inputs, so that it can be traced."""
         h, w = features.shape[-2:]
         patches = features.flatten(2).transpose(1, 2)  # (B, P, D)
         patches = patches + self.position.of_grid(h, w).to(patches.dtype)
@@ -215,6 +226,9 @@ class RegionEncoder(nn.Module):
         self, block: nn.Module, queries: Tensor, patches: Tensor, *, with_logits: bool
     ) -> tuple[Tensor, list[Tensor]]:
         keys, values = block.keys_values(patches)  # type: ignore[operator]
+        if queries.shape[1] <= self.prompt_chunk:
+            output, own = block(queries, keys, values, with_logits=with_logits)
+            return output, [own] if with_logits else []
         outputs, logits = [], []
         for chunk in queries.split(self.prompt_chunk, dim=1):
             output, chunk_logits = block(chunk, keys, values, with_logits=with_logits)

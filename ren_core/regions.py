@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -70,13 +71,12 @@ def mask_on_grid(mask: Mask, grid_hw: tuple[int, int]) -> NDArray[np.float32]:
     >>> mask_on_grid(np.eye(4, dtype=bool), (2, 2)).tolist()
     [[0.5, 0.0], [0.0, 0.5]]
     """
-    H, W = mask.shape
-    integral = np.zeros((H + 1, W + 1), np.float64)
-    integral[1:, 1:] = mask.cumsum(0).cumsum(1)
-    rows = _sample(integral, np.linspace(0, H, grid_hw[0] + 1), axis=0)
-    corners = _sample(rows, np.linspace(0, W, grid_hw[1] + 1), axis=1)
-    covered = np.diff(np.diff(corners, axis=0), axis=1)
-    share: NDArray[np.float32] = (covered * (grid_hw[0] * grid_hw[1] / (H * W))).astype(np.float32)
+    (H, W), (h, w) = mask.shape, grid_hw
+    # repeated where it is smaller than the grid, since the resizing of areas only shrinks
+    mask = mask.repeat(-(-h // H), axis=0).repeat(-(-w // W), axis=1)
+    share: NDArray[np.float32] = cv2.resize(
+        mask.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA
+    )
     return share
 
 
@@ -95,14 +95,3 @@ def pool_labels(features: Tensor, labels: NDArray[np.int32], count: int) -> Tens
     shared = np.bincount((labels.astype(np.int64) * h * w + patch).ravel(), minlength=count * h * w)
     weights = torch.from_numpy(shared.reshape(count, h * w)).float()
     return (weights / weights.sum(1, keepdim=True)) @ features.flatten(1).T.float()
-
-
-def _sample(
-    integral: NDArray[np.float64], at: NDArray[np.float64], axis: int
-) -> NDArray[np.float64]:
-    """Linear interpolation of an integral image along one axis: exact areas of cut pixels."""
-    low = np.floor(at).astype(int).clip(0, integral.shape[axis] - 2)
-    weight = np.expand_dims(at - low, 1 - axis)
-    a, b = integral.take(low, axis), integral.take(low + 1, axis)
-    sampled: NDArray[np.float64] = a + (b - a) * weight
-    return sampled

@@ -43,6 +43,7 @@ DISTRIBUTIONS = {
     "numpy": ("numpy",),
     "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
     "av": ("av",),
+    "openvino": ("openvino",),
 }
 """The packages whose versions may move a number, and the names under which they are installed."""
 

@@ -13,7 +13,7 @@ from ren_core.geometry import Boxes, Mask, clip_boxes, mask_to_box
 from ren_core.model import REN
 from ren_core.presets import RENConfig
 from ren_core.region_encoder import RegionEncoder
-from vq2d.masking.base import Segment, TrackStep
+from vq2d.masking.base import PromptableSegmenter, Segment, TrackStep, VideoTracker
 
 SPEC = EncoderSpec(name="tiny", input_size=56, patch_size=7, dim=16)
 
@@ -44,7 +44,7 @@ def tiny_ren(**settings) -> REN:
     return REN(TinyEncoder(), head, config)
 
 
-class ColourSegmenter:
+class ColourSegmenter(PromptableSegmenter):
     """Segments pixels of nearly the same colour as the most colourful one at the prompt."""
 
     reach = 4  # px; a patch that shows an object's edge has its point beside the object
@@ -74,7 +74,7 @@ class ColourSegmenter:
         return None if box is None else Segment(mask, box, 1.0)
 
 
-class ColourTracker:
+class ColourTracker(VideoTracker):
     """Follows the colour at the centre of the first box until fewer than 12 pixels have it."""
 
     def track(

@@ -105,6 +105,13 @@ def squash(images: Tensor, size: int) -> Tensor:
     )
 
 
+def squash_bytes(images: Tensor, size: int) -> Tensor:
+    """The same of images (B, 3, H, W) uint8 on a processor, rounded to uint8."""
+    return F.interpolate(
+        images, size=(size, size), mode="bilinear", align_corners=False, antialias=True
+    )
+
+
 def normalise(images: Tensor, spec: EncoderSpec) -> Tensor:
     """Subtract the encoder's mean from RGB images (B, 3, H, W) in 0..1 and divide by its std."""
     mean = images.new_tensor(spec.mean).view(1, 3, 1, 1)

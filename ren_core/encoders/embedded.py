@@ -24,6 +24,7 @@ from ren_core.encoders.timm_vit import create_vit, load_vit
 from ren_core.errors import DataError
 
 VIT_ARCHITECTURE = "vit_small_patch14_dinov2"
+VIT_PATCH = 14  # pixels
 MOBILENET_STRIDE = 16  # pixels per cell of MobileNetV2's 13th layer; one cell per ViT patch
 State = Mapping[str, Tensor]
 
@@ -102,6 +103,7 @@ class CompositeSources(nn.Module):
     def __init__(self, sources: tuple[Source, ...], input_size: int, **vit_options: object) -> None:
         super().__init__()
         self.sources = sources
+        self.grid = input_size // VIT_PATCH
         self.vit_layers = {s.layer for s in sources if s.network == "vit"}
         self.mobilenet_layers = {s.layer for s in sources if s.network == "mobilenet"}
         depth = max(self.vit_layers, default=0)
@@ -127,9 +129,8 @@ class CompositeSources(nn.Module):
 
     def _vit_maps(self, images: Tensor) -> dict[Source, Tensor]:
         vit, maps = self.vit, {}
-        patches = vit.patch_embed(images)  # type: ignore[operator]
-        grid = round(patches.shape[1] ** 0.5)
-        tokens = vit._pos_embed(patches)  # type: ignore[operator]
+        grid = self.grid
+        tokens = vit._pos_embed(vit.patch_embed(images))  # type: ignore[operator]
         for layer, block in enumerate(vit.blocks, start=1):  # type: ignore[arg-type]
             tokens = block(tokens)
             if layer in self.vit_layers:
@@ -138,10 +139,10 @@ class CompositeSources(nn.Module):
         return maps
 
     def _mobilenet_maps(self, images: Tensor) -> dict[Source, Tensor]:
-        grid = images.shape[-1] // 14
+        grid = self.grid
         side = grid * MOBILENET_STRIDE
         maps = {}
-        x = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+        x = F.interpolate(images, size=(side, side), mode="bilinear")  # 16 / 14 as large
         for layer, module in enumerate(self.mobilenet):
             x = module(x)
             if layer in self.mobilenet_layers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -13,7 +14,12 @@ import pytest
 from eval.cost.methods import CompareConfig
 from eval.cost.sweep import CostPoint, Method
 from pipelines import run_compute
+from pipelines.shared import job_cost
+from tests.clips import FRAMES, RED, clip_json, frame, query_set, write_annotations
+from tests.job import tiny_localizer
+from tests.synthetic import write_video
 from tests.tiny import TinyEncoder
+from vq2d.localize import localizer as localizer_module
 
 
 def test_the_command_prints_and_writes_its_figures(tmp_path, capsys):
@@ -195,3 +201,50 @@ def test_operations_are_counted_when_asked_for(tmp_path, capsys, monkeypatch):
     counts = json.loads(out.read_text())["flops"]
     assert [c["method"] for c in counts] == ["REN, grid", "REN, grid + aggregation"]
     assert 0 < counts[0]["prompts_gflop"] < counts[1]["prompts_gflop"]
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """A folder with one clip and one query."""
+    write_annotations(tmp_path, [clip_json("one", {"1": query_set(RED, 4, 28, (15, 21))})])
+    (tmp_path / "v2/clips").mkdir()
+    write_video(tmp_path / "v2/clips/one.mp4", [frame(i) for i in range(FRAMES)])
+    return tmp_path
+
+
+def test_the_job_is_measured_stage_by_stage(clips, capsys, monkeypatch):
+    localizer = tiny_localizer()
+    monkeypatch.setattr(run_compute, "chosen_localizer", lambda args: ("tiny", localizer))
+    search = localizer_module.score_frames
+    out = clips / "job.json"
+    assert run_compute.main(["--job", str(clips), "--out", str(out)]) == 0
+    assert localizer_module.score_frames is search
+    kept = json.loads(out.read_text())
+    assert (kept["frames"], kept["queries"]) == (28, 1)
+    stages = kept["stages"]
+    assert list(stages) == [
+        *("tokens", "question", "search", "refine", "track", "expand", "other", "drawing")
+    ]
+    for name in ("tokens", "question", "search", "refine", "track", "drawing"):
+        assert stages[name]["wall_s"] > 0
+    networks = {name for name, cost in stages.items() if cost["bare_s"] > 0}
+    assert networks == {"tokens", "question", "refine"}  # the colour tracker needs none
+    assert kept["token_bytes"] > 28 * 64 * 16
+    shown = capsys.readouterr().out
+    for figure in ("per hour of video", "per question", "per drawing", "GiB at most"):
+        assert figure in shown
+
+
+def test_time_inside_a_stage_is_not_counted_twice():
+    recorder = job_cost._Recorder()
+    network = recorder.watched("network", lambda x: time.sleep(0.01) or x)
+    with recorder.timed("other"):
+        time.sleep(0.05)
+        for _ in range(2):
+            with recorder.timed("track"):
+                time.sleep(0.1)
+                network(np.zeros((2, 3)))
+    network(np.zeros((2, 3)))  # outside of the job
+    assert recorder.costs["track"].wall_s == pytest.approx(0.22, abs=0.05)
+    assert recorder.costs["other"].wall_s == pytest.approx(0.05, abs=0.03)
+    assert dict(recorder.calls) == {("track", "network", ((2, 3),)): 2}

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from ren_core.command import check_device, exit_code
+from ren_core.engine.choice import Compute
 from ren_core.errors import DataError
 from vq2d.commands.shared import add_preset_options, annotations_of, chosen_config
 from vq2d.ego4d.annotations import FILE_NAMES, Annotations, Clip
@@ -137,19 +136,19 @@ def work(reports: Sequence[ClipReport], config: VQ2DConfig) -> tuple[int, int]:
 
 
 def encoding_time(
-    reports: Sequence[ClipReport], config: VQ2DConfig, device: str, args: argparse.Namespace
+    reports: Sequence[ClipReport], config: VQ2DConfig, compute: Compute, args: argparse.Namespace
 ) -> str:
     """The line on the duration of stage 1, from a given speed or one measured here."""
     seconds, source = args.seconds_per_crop, "given"
     if seconds is None:
         try:
-            encoder = build_token_encoder(config, device=device, dtype=getattr(torch, args.dtype))
+            encoder = build_token_encoder(config, compute)
         except DataError as err:
             return f"encoding         {'unknown':>14}  ({err}; or give --seconds-per-crop)"
         sizes = [report.timeline.size_hw for report in reports if report.timeline]
         size_hw = sizes[0] if sizes else FRAME_HW
         seconds = estimate.seconds_per_crop(encoder, config.tokens, size_hw)
-        source = f"measured on this machine's {device}"
+        source = f"measured on this machine, {compute}"
     hours = f"{work(reports, config)[1] * seconds / 3600:,.2f} h"
     return f"encoding         {hours:>14}  ({seconds:.3g} s per crop, {source})"
 
@@ -209,7 +208,7 @@ def run(args: argparse.Namespace) -> int:
     """Check the files, then say what is there, what a run costs and what to fetch."""
     check_device(args.device)
     annotations = annotations_of(args.data, args.split)
-    name, config, device = chosen_config(args)
+    name, config, compute = chosen_config(args)
     reports = [inspect_clip(args.data, clip) for clip in annotations.clips[: args.limit]]
 
     notable = [r for r in reports if r.note or r.state in ("missing", "damaged")]
@@ -217,7 +216,7 @@ def run(args: argparse.Namespace) -> int:
     rows = [*clip_table(shown), ""] if shown else []
     rows += [*summary(annotations, reports), f"preset           {name}"]
     print("\n".join([*rows, *size_table(reports, config, args.tokens_per_crop)]))
-    print(encoding_time(reports, config, device, args))
+    print(encoding_time(reports, config, compute, args))
 
     needed = [report for report in reports if report.is_needed]
     if args.write_uids:

@@ -111,7 +111,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         keep_tokens_of=args.keep_cache_of,
         reader=args.reader,
     )
-    write_config(args, out, preset=name, command=command, config=localizer.config)
+    write_config(args, out, preset=name, command=command, localizer=localizer)
     report = runner.run(limit=args.limit, overwrite=args.overwrite)
     submission = write_submission(annotations, report.answers, out)
     traces = write_traces(report.answers, out)

@@ -13,6 +13,7 @@ from typing import get_args
 import torch
 
 from ren_core.command import check_device, exit_code
+from ren_core.engine.choice import Compute, EngineName, choose_compute
 from ren_core.errors import ConfigError, DataError
 from ren_core.sam2.model import find_checkpoint
 from ren_core.stages import write_json
@@ -73,7 +74,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_preset_options(parser: argparse.ArgumentParser) -> None:
+def add_preset_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Preset, changes to it, device and precision."""
     parser.add_argument(
         "--preset",
@@ -91,9 +92,14 @@ def add_preset_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="torch device (cuda where there is one, else cpu)")
     parser.add_argument(
         "--dtype",
-        default="float32",
         choices=("float32", "bfloat16", "float16"),
-        help="what the models are autocast to (float32)",
+        help="precision of the networks (bfloat16 with openvino on a processor that has the "
+        "instructions, else float32)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=get_args(EngineName),
+        help="what computes the networks (openvino for the small ones on a processor, else torch)",
     )
 
 
@@ -104,19 +110,29 @@ def chosen_localizer(args: argparse.Namespace) -> tuple[str, Localizer]:
         ConfigError: If a change does not fit the preset.
         DataError: If weights are missing.
     """
-    name, config, device = chosen_config(args)
-    return name, build_localizer(config, device=device, dtype=getattr(torch, args.dtype))
+    name, config, compute = chosen_config(args)
+    return name, build_localizer(config, compute)
 
 
-def chosen_config(args: argparse.Namespace) -> tuple[str, VQ2DConfig, str]:
-    """The name of the preset that the options ask for, its values as changed, and the device.
+def chosen_config(args: argparse.Namespace) -> tuple[str, VQ2DConfig, Compute]:
+    """The name of the preset that the options ask for, its values as changed, and the engine.
+
+    Says in one line what computes.
 
     Raises:
-        ConfigError: If a change does not fit the preset.
+        ConfigError: If a change does not fit the preset, or the engine not the machine.
     """
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     name = args.preset or default_preset(device)
-    return name, preset(name, args.changes), device
+    config = preset(name, args.changes)
+    compute = choose_compute(
+        args.engine,
+        device,
+        None if args.dtype is None else getattr(torch, args.dtype),
+        compiles=config.ren == "embedded",
+    )
+    print(f"networks: {compute} (--engine, --dtype and --device choose others)")
+    return name, config, compute
 
 
 def default_preset(device: str) -> str:
@@ -151,10 +167,10 @@ def run_command(
 
 
 def write_config(
-    args: argparse.Namespace, out: Path, *, preset: str, command: str, config: VQ2DConfig
+    args: argparse.Namespace, out: Path, *, preset: str, command: str, localizer: Localizer
 ) -> None:
-    """``config.json``: the command, every number, and whose tokens were kept, if older ones."""
+    """``config.json``: the command, every number, what computed, and whose tokens were kept."""
     kept = {} if args.keep_cache_of is None else {"tokens_kept_of_code": args.keep_cache_of}
-    write_json(
-        out / "config.json", {"command": command, "preset": preset, **kept, "config": config}
-    )
+    compute = localizer.models.encoder.ren.compute
+    known = {"command": command, "preset": preset, "networks": str(compute), **kept}
+    write_json(out / "config.json", {**known, "config": localizer.config})

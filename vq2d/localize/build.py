@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from ren_core import weights
+from ren_core.engine.choice import Compute
 from ren_core.model import REN
 from ren_core.sam2.model import Sam2Model, find_checkpoint
 from ren_core.stages import file_fingerprint
@@ -22,54 +21,57 @@ from vq2d.masking.sam2 import Sam2Segmenter
 from vq2d.masking.sam2_video import Sam2Tracker
 
 
-def build_token_encoder(
-    config: VQ2DConfig, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-) -> TokenEncoder:
+def build_token_encoder(config: VQ2DConfig, compute: Compute | None = None) -> TokenEncoder:
     """What stage 1 needs: the region model, loaded, and the space of its vectors.
+
+    See ``build_localizer`` for the arguments.
 
     Raises:
         DataError: If weights are missing, with the command that fetches them.
     """
     own = {"merge_similarity": config.merge_similarity, "min_group": config.min_group}
+    compute = compute or Compute()
     ren = REN.from_pretrained(
         config.ren,
-        device=device,
-        dtype=dtype,
+        device=compute.device,
+        dtype=compute.dtype,
+        engine=compute.engine,
         prompting="grid",
         grid_size=config.grid_size,
         input_size=config.input_size,
         aggregate=config.aggregate,
         **{name: value for name, value in own.items() if value is not None},
     )
+    ren.max_batch = config.tokens.batch_crops
     return TokenEncoder(ren, config.encode)
 
 
 def build_localizer(
     config: VQ2DConfig,
+    compute: Compute | None = None,
     *,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
     sam2_checkpoint: Path | None = None,
 ) -> Localizer:
     """Everything that the five stages need, loaded.
 
     Args:
         config: A preset, possibly changed.
-        device: Where the models run.
-        dtype: float32, or what to autocast to.
+        compute: What runs the networks; SAM 2's run in torch. None: torch in float32 on the CPU.
         sam2_checkpoint: SAM 2's file; None: the cached one.
 
     Raises:
         DataError: If weights are missing, with the command that fetches them.
     """
-    encoder = build_token_encoder(config, device=device, dtype=dtype)
+    encoder = build_token_encoder(config, compute)
     ren = encoder.ren
     if config.masking == "region":
-        regions = RegionSegmenter(ren, Saliency(), config.region)
+        regions = RegionSegmenter(ren, Saliency(engine=ren.compute.engine), config.region)
         models = Models(encoder, regions, RegionTracker(regions, config.region_tracker))
         return Localizer(models, config)
 
-    model = Sam2Model.from_checkpoint(config.sam2, sam2_checkpoint, device=device, dtype=dtype)
+    model = Sam2Model.from_checkpoint(
+        config.sam2, sam2_checkpoint, device=ren.device, dtype=ren.dtype
+    )
     segmenter = Sam2Segmenter(model, partial(pooled_appearance, ren))
     return Localizer(Models(encoder, segmenter, Sam2Tracker(model)), config)
 

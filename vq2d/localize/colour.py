@@ -54,18 +54,23 @@ def colour_vectors(image: Image, points_yx: NDArray[np.int64], side: int) -> NDA
     small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
     cells = _memberships()[lab[..., 0] >> 4, lab[..., 1] >> 3, lab[..., 2] >> 3]
-    sums = np.zeros((SIDE + 1, SIDE + 1, cells.shape[-1]), np.float32)
-    sums[1:, 1:] = cells.cumsum(0).cumsum(1)
 
-    # histograms of the windows, as differences of the sums
+    # sums over windows: first of their rows, then of their columns, each needed one once
     centre = ((points_yx + 0.5) * SIDE / side).astype(int)
-    low = (centre - WINDOW // 2).clip(0, SIDE)
-    high = (centre + WINDOW // 2 + 1).clip(0, SIDE)
-    y0, x0, y1, x1 = low[:, 0], low[:, 1], high[:, 0], high[:, 1]
-    total = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
-    root = np.sqrt(total.clip(min=0))
+    rows, row_of = _spans(centre[:, 0])
+    columns, column_of = _spans(centre[:, 1])
+    of_rows = (rows @ cells.reshape(SIDE, -1)).reshape(len(rows), SIDE, -1)
+    total = (columns @ of_rows)[row_of, column_of]
+    root = np.sqrt(total)
     vectors: NDArray[np.float32] = root / np.linalg.norm(root, axis=1, keepdims=True)
     return vectors
+
+
+def _spans(centres: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Which pixels (K, SIDE) of an axis the K different windows hold, and the window of each."""
+    different, index = np.unique(centres, return_inverse=True)
+    away = np.abs(np.arange(SIDE) - different[:, None])
+    return (away <= WINDOW // 2).astype(np.float32), index
 
 
 def colour_histogram(image: Image, mask: Mask) -> NDArray[np.float32]:

@@ -18,6 +18,9 @@ from vq2d.localize.models import Models
 from vq2d.localize.query import QueryConfig, object_vectors
 from vq2d.types import ObjectView, ResponseTrack
 
+FRAMES_AT_ONCE = 8
+"""Memory does not grow with the length of a track."""
+
 _JudgedSide = Annotated[int, Field(ge=32, le=4096)]
 
 
@@ -81,10 +84,13 @@ def more_query_vectors(
         large = large[np.linspace(0, len(large) - 1, config.max_frames).round().astype(int)]
     known = hunt.target.vectors
     found = [known[:0]]
-    for i in large:
-        frame = hunt.frames[track.start_frame + int(i)]
-        if sharpness(frame, scale) < config.sharpness:
-            continue
-        vectors = object_vectors(ObjectView(frame, boxes[i]), models, query)
-        found.append(vectors[(vectors @ known.T).amax(dim=1) > config.similarity])
+    for start in range(0, len(large), FRAMES_AT_ONCE):
+        views = []
+        for i in large[start : start + FRAMES_AT_ONCE]:
+            frame = hunt.frames[track.start_frame + int(i)]
+            if sharpness(frame, scale) >= config.sharpness:
+                views.append(ObjectView(frame, boxes[i]))
+        if views:
+            vectors = object_vectors(views, models, query)
+            found.append(vectors[(vectors @ known.T).amax(dim=1) > config.similarity])
     return torch.cat(found)

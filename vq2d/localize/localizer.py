@@ -126,11 +126,9 @@ class Localizer:
             scores = with_own_occurrence(
                 scores, question.crop_frame, config.own_similarity, window=window
             )
-        refined = [
-            refine(candidate, hunt, query_vectors, self.models, self.config.refine)
-            for candidate in find_candidates(scores, config, best=best)
-        ]
-        return Searched(scores, tuple(c for c in refined if c is not None))
+        candidates = find_candidates(scores, config, best=best)
+        refined = refine(candidates, hunt, query_vectors, self.models, self.config.refine)
+        return Searched(scores, tuple(refined))
 
     def _first_track(
         self, hunt: Hunt, candidates: Sequence[Candidate], scores: FrameScores

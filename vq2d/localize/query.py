@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ren_core.configuration import Zoom, configuration
 from ren_core.errors import DataError
-from ren_core.geometry import Mask, clip_boxes, depth_inside
+from ren_core.geometry import Boxes, Mask, clip_boxes, depth_inside
 from vq2d.localize.colour import colour_histogram
 from vq2d.localize.models import Models
 from vq2d.types import ObjectView
@@ -60,45 +60,71 @@ def object_tokens(views: Sequence[ObjectView], models: Models, config: QueryConf
     Raises:
         DataError: If a box does not touch its picture.
     """
-    vectors, appearance, colours = [], [], []
-    for view in views:
-        window, mask = _segmented(view, models, config)
-        picture = window.cut(view.picture)
-        vectors.append(_zoomed_vectors(view, _deepest_point(window, mask), models, config))
-        appearance.append(models.segmenter.appearance_of(picture, mask))
-        colours.append(colour_histogram(picture, mask))
+    seen = _segmented(views, models, config)
+    pictures = [window.cut(view.picture) for view, (window, _) in zip(views, seen, strict=True)]
+    masks = [mask for _, mask in seen]
+    looks = [models.segmenter.appearance_of(*pair) for pair in zip(pictures, masks, strict=True)]
+    colours = [colour_histogram(*pair) for pair in zip(pictures, masks, strict=True)]
     return ObjectTokens(
-        vectors=torch.cat(vectors),
-        appearance=torch.stack(appearance),
+        vectors=_zoomed_vectors(views, seen, models, config),
+        appearance=torch.stack(looks),
         colours=np.mean(colours, axis=0, dtype=np.float32),
     )
 
 
-def object_vectors(view: ObjectView, models: Models, config: QueryConfig) -> Tensor:
-    """The ``vectors`` (K, D) of ``object_tokens`` alone, of one view."""
-    return _zoomed_vectors(view, _deepest_point(*_segmented(view, models, config)), models, config)
+def object_vectors(views: Sequence[ObjectView], models: Models, config: QueryConfig) -> Tensor:
+    """The ``vectors`` (K, D) of ``object_tokens`` alone."""
+    return _zoomed_vectors(views, _segmented(views, models, config), models, config)
 
 
-def _segmented(view: ObjectView, models: Models, config: QueryConfig) -> tuple[Crop, Mask]:
-    """The largest zoom, and the thing's mask in it; the box itself where none is found."""
-    size_hw = (view.picture.shape[0], view.picture.shape[1])
-    box = clip_boxes(view.box_xyxy, size_hw)
+def _segmented(
+    views: Sequence[ObjectView], models: Models, config: QueryConfig
+) -> list[tuple[Crop, Mask]]:
+    """The largest zoom of each view, and the thing's mask in it; its box where none is found."""
+    boxes = [_box_of(view) for view in views]
+    largest = max(config.crop_factors)
+    windows = [
+        zoom_crop(box, _size_of(view), largest) for view, box in zip(views, boxes, strict=True)
+    ]
+    asked = [i for i, view in enumerate(views) if view.mask is None]
+    segments = models.segmenter.from_boxes(
+        [windows[i].cut(views[i].picture) for i in asked],
+        [windows[i].box_to_crop(boxes[i]) for i in asked],
+    )
+    found = dict(zip(asked, segments, strict=True))
+    seen = []
+    for i, (view, window) in enumerate(zip(views, windows, strict=True)):
+        if view.mask is not None:
+            mask = window.cut_mask(view.mask)
+        else:
+            segment = found[i]
+            mask = _boxed(window, boxes[i]) if segment is None else segment.mask
+        seen.append((window, mask))
+    return seen
+
+
+def _size_of(view: ObjectView) -> tuple[int, int]:
+    return view.picture.shape[0], view.picture.shape[1]
+
+
+def _box_of(view: ObjectView) -> Boxes:
+    """The view's box inside its picture."""
+    H, W = _size_of(view)
+    box = clip_boxes(view.box_xyxy, (H, W))
     if (box[2:] - box[:2]).min() <= 0:
         raise DataError(
             f"the box {np.round(view.box_xyxy, 1).tolist()} shows nothing of the frame of "
-            f"{size_hw[1]}x{size_hw[0]} pixels; give a box (x1, y1, x2, y2) inside it"
+            f"{W}x{H} pixels; give a box (x1, y1, x2, y2) inside it"
         )
-    window = zoom_crop(box, size_hw, max(config.crop_factors))
-    if view.mask is not None:
-        return window, window.cut_mask(view.mask)
-    picture = window.cut(view.picture)
-    segment = models.segmenter.from_box(picture, window.box_to_crop(box))
-    if segment is not None:
-        return window, segment.mask
-    mask = np.zeros(picture.shape[:2], bool)
-    x1, y1, x2, y2 = window.box_to_crop(box).astype(int)
+    return box
+
+
+def _boxed(window: Crop, box_xyxy: Boxes) -> Mask:
+    """A box of the picture as a mask of a window."""
+    mask = np.zeros(window.size_hw, bool)
+    x1, y1, x2, y2 = window.box_to_crop(box_xyxy).astype(int)
     mask[y1 : y2 + 1, x1 : x2 + 1] = True
-    return window, mask
+    return mask
 
 
 def _deepest_point(window: Crop, mask: Mask) -> NDArray[np.float32]:
@@ -109,13 +135,17 @@ def _deepest_point(window: Crop, mask: Mask) -> NDArray[np.float32]:
 
 
 def _zoomed_vectors(
-    view: ObjectView, point_xy: NDArray[np.float32], models: Models, config: QueryConfig
+    views: Sequence[ObjectView],
+    seen: Sequence[tuple[Crop, Mask]],
+    models: Models,
+    config: QueryConfig,
 ) -> Tensor:
-    """The vector (K, D) of one point of the picture in every zoom around the view's box."""
-    size_hw = (view.picture.shape[0], view.picture.shape[1])
-    box = clip_boxes(view.box_xyxy, size_hw)
-    crops = dict.fromkeys(zoom_crop(box, size_hw, factor) for factor in config.crop_factors)
-    return models.encoder.at_points(
-        [crop.cut(view.picture) for crop in crops],
-        [crop.points_to_crop(point_xy)[None] for crop in crops],
-    )
+    """The vectors (K, D) of one point of each picture in every zoom around the view's box."""
+    pictures, points = [], []
+    for view, (window, mask) in zip(views, seen, strict=True):
+        point_xy, box = _deepest_point(window, mask), _box_of(view)
+        zooms = (zoom_crop(box, _size_of(view), factor) for factor in config.crop_factors)
+        for crop in dict.fromkeys(zooms):
+            pictures.append(crop.cut(view.picture))
+            points.append(crop.points_to_crop(point_xy)[None])
+    return models.encoder.at_points(pictures, points)

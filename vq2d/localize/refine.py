@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -12,13 +12,14 @@ from pydantic import Field
 from torch import Tensor
 
 from ren_core.configuration import Cosine, Share, Weight, Zoom, configuration
-from ren_core.geometry import Boxes, Mask, expand_box
+from ren_core.geometry import Boxes, expand_box
 from ren_core.images import Image
 from vq2d.localize.colour import colour_histogram
-from vq2d.localize.encode import TokenEncoder
+from vq2d.localize.encode import ImageTokens, TokenEncoder
 from vq2d.localize.hunt import Hunt
 from vq2d.localize.models import Models
 from vq2d.localize.query import ZOOMS, ObjectTokens
+from vq2d.masking.base import Place, Segment
 from vq2d.types import Candidate
 from vq2d.video.crops import Crop, zoom_crop
 
@@ -47,43 +48,84 @@ class RefineConfig:
     colour: Weight = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """A candidate in its frame, with the thing that was segmented at its point."""
+
+    candidate: Candidate
+    frame: Image
+    first: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class _Best:
+    """The best token of a candidate's zooms: its similarity, its point in the frame, its zoom."""
+
+    similarity: float
+    point_xy: NDArray[np.float32]
+    window: Crop
+
+
 def refine(
-    candidate: Candidate, hunt: Hunt, query_vectors: Tensor, models: Models, config: RefineConfig
-) -> Candidate | None:
-    """Give a candidate its box and refined score; None if there is nothing to segment.
+    candidates: Sequence[Candidate],
+    hunt: Hunt,
+    query_vectors: Tensor,
+    models: Models,
+    config: RefineConfig,
+) -> list[Candidate]:
+    """Give candidates their boxes and refined scores; those with nothing to segment are left out.
+
+    All are looked at together: each step is one call of a network.
 
     Args:
-        candidate: From the search.
-        hunt: Gives the frame, and what the thing looks like.
+        candidates: From the search, in temporal order.
+        hunt: Gives the frames, and what the thing looks like.
         query_vectors: (Q, D) unit vectors of this search.
         models: Encoder and segmenter are used.
         config: Zooms.
     """
-    frame, target = hunt.frames[candidate.frame_idx], hunt.target
-    size_hw = (frame.shape[0], frame.shape[1])
-    first = models.segmenter.from_point(frame, candidate.point_xy, appearance=target.appearance)
-    if first is None:
-        return None
+    if not candidates:
+        return []
+    frames = [hunt.frames[candidate.frame_idx] for candidate in candidates]
+    places = [Place(f, c.point_xy) for f, c in zip(frames, candidates, strict=True)]
+    target = hunt.target
+    firsts = models.segmenter.from_points(places, appearance=target.appearance)
+    sights = [
+        _Sight(candidate, frame, first)
+        for candidate, frame, first in zip(candidates, frames, firsts, strict=True)
+        if first is not None
+    ]
+    if not sights:
+        return []
     if not config.crop_factors:
-        score = _with_colours(candidate.similarity, frame, first.mask, target, config.colour)
-        return replace(candidate, box_xyxy=first.box_xyxy, refined_score=score)
-    crops = dict.fromkeys(zoom_crop(first.box_xyxy, size_hw, f) for f in config.crop_factors)
-    limits = expand_box(first.box_xyxy, config.stay_near) if config.stay_near > 0 else None
-    score, point, window = _best_token(frame, list(crops), query_vectors, models.encoder, limits)
-    score = _with_colours(score, frame, first.mask, target, config.colour)
-    if not config.redraw:
-        return replace(candidate, box_xyxy=first.box_xyxy, refined_score=score)
-    inside = window.points_to_crop(point)
-    final = models.segmenter.from_point(
-        window.cut(frame), (float(inside[0]), float(inside[1])), appearance=target.appearance
-    )
-    box = first.box_xyxy if final is None else window.box_to_frame(final.box_xyxy)
-    return replace(
-        candidate,
-        point_xy=(float(point[0]), float(point[1])),
-        box_xyxy=box,
-        refined_score=score,
-    )
+        return [_refined(s, s.candidate.similarity, target, config.colour) for s in sights]
+    best = _best_tokens(sights, query_vectors, models.encoder, config)
+    refined = [
+        _refined(sight, found.similarity, target, config.colour)
+        for sight, found in zip(sights, best, strict=True)
+    ]
+    return _redrawn(sights, best, refined, hunt, models) if config.redraw else refined
+
+
+def _redrawn(
+    sights: Sequence[_Sight],
+    best: Sequence[_Best],
+    refined: Sequence[Candidate],
+    hunt: Hunt,
+    models: Models,
+) -> list[Candidate]:
+    """Candidates with their box drawn again at the best token, in the zoom that holds it."""
+    places = []
+    for sight, found in zip(sights, best, strict=True):
+        x, y = found.window.points_to_crop(found.point_xy)
+        places.append(Place(found.window.cut(sight.frame), (float(x), float(y))))
+    finals = models.segmenter.from_points(places, appearance=hunt.target.appearance)
+    drawn = []
+    for candidate, found, final in zip(refined, best, finals, strict=True):
+        x, y = found.point_xy
+        box = candidate.box_xyxy if final is None else found.window.box_to_frame(final.box_xyxy)
+        drawn.append(replace(candidate, point_xy=(float(x), float(y)), box_xyxy=box))
+    return drawn
 
 
 def keep_good(candidates: Sequence[Candidate], config: RefineConfig) -> list[Candidate]:
@@ -97,34 +139,49 @@ def keep_good(candidates: Sequence[Candidate], config: RefineConfig) -> list[Can
     return sorted(kept, key=lambda c: c.frame_idx)
 
 
-def _with_colours(
-    similarity: float, frame: Image, mask: Mask, target: ObjectTokens, weight: float
-) -> float:
-    """Weighted mean of a similarity and of the colours that a mask shares with the query."""
-    if not weight:
-        return similarity
-    shared = np.minimum(colour_histogram(frame, mask), target.colours).sum()
-    return (similarity + weight * float(shared)) / (1 + weight)
+def _refined(
+    sight: _Sight, similarity: float, target: ObjectTokens, colour_weight: float
+) -> Candidate:
+    """The candidate with its first box and the score of a similarity and of the colours."""
+    score, first = similarity, sight.first
+    if colour_weight:
+        colours = colour_histogram(sight.frame, first.mask)
+        shared = float(np.minimum(colours, target.colours).sum())
+        score = (similarity + colour_weight * shared) / (1 + colour_weight)
+    return replace(sight.candidate, box_xyxy=first.box_xyxy, refined_score=score)
 
 
-def _best_token(
-    frame: Image,
-    crops: list[Crop],
-    query_vectors: Tensor,
-    encoder: TokenEncoder,
-    limits: Boxes | None,
-) -> tuple[float, NDArray[np.float32], Crop]:
-    """Highest similarity among the tokens of some crops, where it is in the frame, and its crop."""
-    found = encoder.regions([crop.cut(frame) for crop in crops])
-    best, best_point, best_crop = -2.0, np.zeros(2, np.float32), crops[0]
-    for crop, tokens in zip(crops, found, strict=True):
-        similarity = (tokens.vectors @ query_vectors.T).amax(dim=1).cpu().numpy()
-        points = crop.points_to_frame(tokens.points_xy)
-        if limits is not None:
-            inside = ((points >= limits[:2]) & (points <= limits[2:])).all(axis=1)
-            if inside.any():
-                similarity = np.where(inside, similarity, -2.0)
-        i = int(similarity.argmax())
-        if similarity[i] > best:
-            best, best_point, best_crop = float(similarity[i]), points[i], crop
-    return best, best_point, best_crop
+def _best_tokens(
+    sights: Sequence[_Sight], query_vectors: Tensor, encoder: TokenEncoder, config: RefineConfig
+) -> list[_Best]:
+    """The highest similarity among the tokens of each sight's zooms, and where it is."""
+    zooms = [_zooms(sight, config) for sight in sights]
+    pictures = [w.cut(s.frame) for s, own in zip(sights, zooms, strict=True) for w in own]
+    tokens = iter(encoder.regions(pictures))
+    best = []
+    for sight, own in zip(sights, zooms, strict=True):
+        near = config.stay_near
+        limits = expand_box(sight.first.box_xyxy, near) if near > 0 else None
+        seen = [_best_of(window, next(tokens), query_vectors, limits) for window in own]
+        best.append(max(seen, key=lambda found: found.similarity))
+    return best
+
+
+def _zooms(sight: _Sight, config: RefineConfig) -> list[Crop]:
+    size_hw = (sight.frame.shape[0], sight.frame.shape[1])
+    box = sight.first.box_xyxy
+    return list(dict.fromkeys(zoom_crop(box, size_hw, f) for f in config.crop_factors))
+
+
+def _best_of(
+    window: Crop, tokens: ImageTokens, query_vectors: Tensor, limits: Boxes | None
+) -> _Best:
+    """The best token of one zoom; those outside the limits only if all are."""
+    similarity = (tokens.vectors @ query_vectors.T).amax(dim=1).cpu().numpy()
+    points = window.points_to_frame(tokens.points_xy)
+    if limits is not None:
+        inside = ((points >= limits[:2]) & (points <= limits[2:])).all(axis=1)
+        if inside.any():
+            similarity = np.where(inside, similarity, -2.0)
+    i = int(similarity.argmax())
+    return _Best(float(similarity[i]), points[i], window)

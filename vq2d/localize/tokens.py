@@ -112,9 +112,9 @@ def open_tokens(
         "tokens": config,
         "encode": encoder.config,
         "ren": replace(ren.config, head=""),  # the fingerprint knows the head, wherever it lies
-        "engine": "torch",
-        "device": ren.device.type,
-        "dtype": str(ren.dtype),
+        "engine": ren.compute.engine,
+        "device": ren.compute.device.type,
+        "dtype": str(ren.compute.dtype),
     }
     code = [__name__, "vq2d.video.frames"]
     return open_stage(cache, "tokens", identity, upstream=[ren.fingerprint], code=code, keep=keep)

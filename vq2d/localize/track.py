@@ -65,9 +65,8 @@ def track_candidate(
     low = max(-1, at - config.max_frames - 1)
     high = min(stop_frame, len(frames), at + config.max_frames + 1)
     steps: dict[int, TrackStep] = {at: TrackStep(at, box, 1.0)}
-    for stop in (high, low):
-        for step in tracker.track(frames, at, box, stop):
-            steps.setdefault(step.frame_idx, step)
+    for step in tracker.track_both(frames, at, box, (high, low)):
+        steps.setdefault(step.frame_idx, step)
     order = sorted(steps)
     boxes = np.stack([steps[i].box_xyxy for i in order])
     score = candidate.similarity if candidate.refined_score is None else candidate.refined_score

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor
 
@@ -31,9 +31,18 @@ class TrackStep:
     score: float
 
 
-class PromptableSegmenter(Protocol):
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A point (x, y), in pixels, of an RGB image (H, W, 3)."""
+
+    image: Image
+    point_xy: tuple[float, float]
+
+
+class PromptableSegmenter(ABC):
     """Turns a point or a box into a mask; results are None where no mask is found."""
 
+    @abstractmethod
     def from_point(
         self, image: Image, point_xy: tuple[float, float], *, appearance: Tensor | None = None
     ) -> Segment | None:
@@ -45,20 +54,30 @@ class PromptableSegmenter(Protocol):
             appearance: (K, D) unit vectors from ``appearance_of``; among several masks, the one
                 most similar to any of them is taken.
         """
-        ...
 
+    @abstractmethod
     def from_box(self, image: Image, box_xyxy: Boxes) -> Segment | None:
         """Segment the thing that fills a box (may leave the image)."""
-        ...
 
+    @abstractmethod
     def appearance_of(self, image: Image, mask: Mask) -> Tensor:
         """Unit vector (D,) of the masked part, in the segmenter's own feature space."""
-        ...
+
+    def from_points(
+        self, places: Sequence[Place], *, appearance: Tensor | None = None
+    ) -> list[Segment | None]:
+        """``from_point`` of each place; together where that is faster."""
+        return [self.from_point(p.image, p.point_xy, appearance=appearance) for p in places]
+
+    def from_boxes(self, images: Sequence[Image], boxes: Sequence[Boxes]) -> list[Segment | None]:
+        """``from_box`` of each image and box; together where that is faster."""
+        return [self.from_box(*pair) for pair in zip(images, boxes, strict=True)]
 
 
-class VideoTracker(Protocol):
+class VideoTracker(ABC):
     """Follows one object from a box, frame by frame, until it disappears."""
 
+    @abstractmethod
     def track(
         self, frames: FrameSource, start_frame: int, box_xyxy: Boxes, stop_frame: int
     ) -> Iterator[TrackStep]:
@@ -68,4 +87,13 @@ class VideoTracker(Protocol):
         Ends early at the first frame where the object is not found. Memory does not grow with
         the number of frames.
         """
-        ...
+
+    def track_both(
+        self, frames: FrameSource, start_frame: int, box_xyxy: Boxes, stop_frames: tuple[int, int]
+    ) -> Iterator[TrackStep]:
+        """``track`` to two stops, one after the other, or in step where that is faster.
+
+        The start may come twice; how the steps of the two ways are mixed is open.
+        """
+        for stop in stop_frames:
+            yield from self.track(frames, start_frame, box_xyxy, stop)

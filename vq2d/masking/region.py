@@ -6,14 +6,14 @@ saliency network then draws the outline in the crop around it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -31,11 +31,9 @@ from ren_core.images import Image, to_tensor
 from ren_core.model import REN
 from ren_core.prompts import grid_prompts
 from ren_core.regions import mask_on_grid
-from vq2d.masking.base import Segment
+from vq2d.masking.base import Place, PromptableSegmenter, Segment
+from vq2d.masking.outline import Outliner, Rough, SaliencyMaps
 from vq2d.video.crops import Crop, square_crop
-
-SaliencyMap = Callable[[Image, int], NDArray[np.float32]]
-"""Saliency (H, W) in 0..1 of an image (H, W, 3), seen by the network at a side in pixels."""
 
 OutlineSize = Annotated[int, Field(ge=32, le=1024)]  # px
 _Window = Annotated[float, Field(gt=0, le=1)]
@@ -63,159 +61,175 @@ class RegionConfig:
     min_overlap: Share = 0.1
 
 
-class RegionSegmenter:
+class RegionSegmenter(PromptableSegmenter):
     """``PromptableSegmenter`` from REN's tokens, patches and a saliency map."""
 
-    def __init__(self, ren: REN, saliency: SaliencyMap, config: RegionConfig | None = None) -> None:
+    def __init__(
+        self, ren: REN, saliency: SaliencyMaps, config: RegionConfig | None = None
+    ) -> None:
         self.ren = ren
-        self.saliency = saliency
         self.config = config or RegionConfig()
+        own = self.config
+        self.outliner = Outliner(saliency, own.margin, own.saliency, own.min_overlap)
 
     def from_point(
         self, image: Image, point_xy: tuple[float, float], *, appearance: Tensor | None = None
     ) -> Segment | None:
-        """Segment the thing at a point.
+        """See ``from_points``."""
+        return self.from_points([Place(image, point_xy)], appearance=appearance)[0]
+
+    def from_points(
+        self, places: Sequence[Place], *, appearance: Tensor | None = None
+    ) -> list[Segment | None]:
+        """Segment the thing at each place, with few calls of the networks for all of them.
 
         Windows of several sizes each propose a mask, from a part to the whole. The mask that looks
         most like ``appearance`` is taken; without one, the mask that agrees best with the region of
         similar patches.
         """
-        longer, size_hw = max(image.shape[:2]), (image.shape[0], image.shape[1])
-        windows = dict.fromkeys(
-            square_crop(point_xy, share * longer, size_hw) for share in self.config.zooms
-        )
-        proposals: list[Segment] = []
-        for window in windows:
-            region = self._region(window.cut(image), window.points_to_crop(np.array(point_xy)))
-            segment = self.outline(image, cells_to_box(region, window), point_xy)
-            if segment is None or any(_same(segment, other) for other in proposals):
-                continue
-            if appearance is not None:
-                own = self.appearance_of(image, segment.mask)
-                likeness = float((appearance @ own).max())
-                segment = Segment(segment.mask, segment.box_xyxy, likeness)
-            proposals.append(segment)
-        return max(proposals, key=lambda s: s.score, default=None)
+        if not places:
+            return []
+        proposed = self._proposals(places)
+        if appearance is not None:
+            proposed = self._rescored(places, proposed, appearance)
+        return [max(segments, key=lambda s: s.score, default=None) for segments in proposed]
 
     def from_box(self, image: Image, box_xyxy: Boxes) -> Segment | None:
-        """Segment the thing that fills a box; the box itself where no outline is found."""
-        H, W = image.shape[:2]
-        inside = clip_boxes(box_xyxy, (H, W))
-        if (inside[2:] - inside[:2]).min() < 1:
-            return None
-        segment = self.outline(image, inside, None)
-        limits = clip_boxes(expand_box(inside, 1.15), (H, W)).round().astype(int)
-        mask = np.zeros((H, W), bool)
-        x1, y1, x2, y2 = limits
-        if segment is not None:
-            mask[y1:y2, x1:x2] = segment.mask[y1:y2, x1:x2]
-        mask = largest_component(mask)
-        area = float((inside[2] - inside[0]) * (inside[3] - inside[1]))
-        if mask.sum() < 0.1 * area:
-            mask = _ellipse(inside, (H, W))
-        box = mask_to_box(mask)
-        return None if box is None else Segment(mask, box, 1.0)
+        """See ``from_boxes``."""
+        return self.from_boxes([image], [box_xyxy])[0]
+
+    def from_boxes(self, images: Sequence[Image], boxes: Sequence[Boxes]) -> list[Segment | None]:
+        """Segment the thing that fills each box; the box itself where no outline is found."""
+        roughs = [
+            Rough(image, clip_boxes(box, (image.shape[0], image.shape[1])))
+            for image, box in zip(images, boxes, strict=True)
+        ]
+        outlines = self.outliner(roughs, self.config.outline_size)
+        return [_filling(r, o) for r, o in zip(roughs, outlines, strict=True)]
 
     def appearance_of(self, image: Image, mask: Mask) -> Tensor:
         """See ``pooled_appearance``."""
         return pooled_appearance(self.ren, image, mask)
 
-    def outline(
-        self,
-        image: Image,
-        box_xyxy: Boxes,
-        point_xy: tuple[float, float] | None,
-        *,
-        outline_size: int | None = None,
-    ) -> Segment | None:
-        """The salient thing in the crop around a rough box (at a point, if given).
+    def _proposals(self, places: Sequence[Place]) -> list[list[Segment]]:
+        """Different masks of the thing at each place, seen in windows of several sizes."""
+        views = [(at, window) for at, p in enumerate(places) for window in self._windows(p)]
+        cells = self._regions([(places[at], window) for at, window in views])
+        boxes: list[list[Boxes]] = [[] for _ in places]
+        for (at, window), region in zip(views, cells, strict=True):
+            rough = cells_to_box(region, window)
+            if not any(_same(rough, other) for other in boxes[at]):  # it would look the same
+                boxes[at].append(rough)
+        roughs = [
+            Rough(place.image, box, place.point_xy)
+            for place, own in zip(places, boxes, strict=True)
+            for box in own
+        ]
+        outlines = iter(self.outliner(roughs, self.config.outline_size))
+        return [_different([next(outlines) for _ in own]) for own in boxes]
 
-        Its score is the share (IoU) in which saliency and rough box agree. Where they disagree, the
-        box is taken; where nothing is salient, the score is 0. ``outline_size`` replaces the
-        configured one.
-        """
-        H, W = image.shape[:2]
-        around = clip_boxes(expand_box(box_xyxy, 1 + 2 * self.config.margin), (H, W))
-        x1, y1 = np.floor(around[:2]).astype(int)
-        x2, y2 = np.ceil(around[2:]).astype(int)
-        if x2 - x1 < 2 or y2 - y1 < 2:
-            return None
-        window = Crop(int(x1), int(y1), int(x2 - x1), int(y2 - y1))
-        size = outline_size or self.config.outline_size
-        picture = np.ascontiguousarray(window.cut(image))
-        salient = self.saliency(picture, size) > self.config.saliency
-        rough = np.zeros_like(salient)
-        a = np.clip(window.box_to_crop(box_xyxy).round().astype(int), 0, None)
-        rough[a[1] : a[3], a[0] : a[2]] = True
-        part = _component(salient, rough, window, point_xy)
-        union = (part | rough).sum()
-        if union == 0:
-            return None
-        agreement = float((part & rough).sum() / union)
-        if agreement < self.config.min_overlap:
-            part = rough
-        mask = np.zeros((H, W), bool)
-        window.cut_mask(mask)[:] = part
-        box = mask_to_box(mask)
-        return None if box is None else Segment(mask, box, agreement)
+    def _rescored(
+        self, places: Sequence[Place], proposed: list[list[Segment]], appearance: Tensor
+    ) -> list[list[Segment]]:
+        """The proposals with their likeness to ``appearance`` (K, D) as their scores."""
+        images = [p.image for p, own in zip(places, proposed, strict=True) for _ in own]
+        masks = [segment.mask for own in proposed for segment in own]
+        if not masks:
+            return proposed
+        looks = pooled_appearances(self.ren, images, masks)
+        likeness = iter((looks @ appearance.to(looks).T).amax(dim=1).tolist())
+        return [[replace(segment, score=next(likeness)) for segment in own] for own in proposed]
 
-    def _region(self, picture: Image, point_xy: NDArray[np.float32]) -> Mask:
-        """Cells (h, w) of a window connected to the point's and similar to it."""
+    def _windows(self, place: Place) -> list[Crop]:
+        """The different windows around a place."""
+        size_hw = (place.image.shape[0], place.image.shape[1])
+        sides = [share * max(size_hw) for share in self.config.zooms]
+        return list(dict.fromkeys(square_crop(place.point_xy, side, size_hw) for side in sides))
+
+    def _regions(self, views: Sequence[tuple[Place, Crop]]) -> list[Mask]:
+        """Cells (h, w) of each window that are connected to its point's and similar to it."""
         h = w = self.ren.encoder.spec.grid
         prompts = grid_prompts(self.ren.image_size, h, "patch")
-        (regions,) = self.ren.encode([to_tensor(picture)], prompts, patches=True)
-        tokens, patches = regions.tokens, regions.prompt_patches
-        assert patches is not None
-        y = int(np.clip(point_xy[1] / picture.shape[0] * h, 0, h - 1))
-        x = int(np.clip(point_xy[0] / picture.shape[1] * w, 0, w - 1))
-        similarity = torch.zeros(h * w)
-        for vectors in (F.normalize(tokens, dim=1), patches):
-            similarity += (vectors @ vectors[y * w + x]).cpu() / 2
-        similar = (similarity.view(h, w) >= self.config.similarity).numpy()
-        similar[y, x] = True
-        labels = cv2.connectedComponents(similar.astype(np.uint8), connectivity=4)[1]
-        cells: Mask = labels == labels[y, x]
-        return cells
+        pictures = [to_tensor(window.cut(place.image)) for place, window in views]
+        masks = []
+        for (place, window), found in zip(
+            views, self.ren.encode(pictures, prompts, patches=True), strict=True
+        ):
+            x, y = window.points_to_crop(np.array(place.point_xy)) / (window.width, window.height)
+            y, x = np.clip((int(y * h), int(x * w)), 0, (h - 1, w - 1))
+            assert found.prompt_patches is not None
+            similarity = torch.zeros(h * w)
+            for vectors in (F.normalize(found.tokens, dim=1), found.prompt_patches):
+                similarity += (vectors @ vectors[y * w + x]).cpu() / 2
+            similar = (similarity.view(h, w) >= self.config.similarity).numpy()
+            similar[y, x] = True
+            labels = cv2.connectedComponents(similar.astype(np.uint8), connectivity=4)[1]
+            masks.append(labels == labels[y, x])
+        return masks
 
 
 def pooled_appearance(ren: REN, image: Image, mask: Mask) -> Tensor:
-    """Mean patch feature (D,) of the masked part, seen in a window around it; a unit vector."""
-    size_hw = (image.shape[0], image.shape[1])
+    """``pooled_appearances`` (D,) of one image."""
+    return pooled_appearances(ren, [image], [mask])[0]
+
+
+def pooled_appearances(ren: REN, images: Sequence[Image], masks: Sequence[Mask]) -> Tensor:
+    """Unit vectors (B, D): mean patch feature of each image's masked part, in a window around it.
+
+    Args:
+        ren: Gives the patches.
+        images: At least one, (H, W, 3) RGB of any sizes.
+        masks: (H, W) of each.
+    """
+    windows = [_window_of(mask) for mask in masks]
+    pictures = [to_tensor(w.cut(image)) for image, w in zip(images, windows, strict=True)]
+    features = ren.patch_features(pictures).features.float()
+    h, w = features.shape[-2:]
+    shares = [mask_on_grid(win.cut_mask(m), (h, w)) for m, win in zip(masks, windows, strict=True)]
+    weights = torch.from_numpy(np.stack(shares)).to(features).unsqueeze(1)
+    weights[weights.amax(dim=(1, 2, 3)) == 0] = 1  # an empty mask: the whole window
+    return F.normalize((features * weights).sum(dim=(2, 3)), dim=1)
+
+
+def _window_of(mask: Mask) -> Crop:
+    """A square window twice as large as a mask (H, W) around it; around all, if it is empty."""
+    size_hw = (mask.shape[0], mask.shape[1])
     box = mask_to_box(mask)
     if box is None:
         box = np.array([0, 0, size_hw[1], size_hw[0]], np.float32)
     side = 2 * float((box[2:] - box[:2]).max())
-    window = square_crop((box[:2] + box[2:]) / 2, side, size_hw)
-    features = ren.patch_features([to_tensor(window.cut(image))]).features[0].float()
-    share = torch.from_numpy(
-        mask_on_grid(window.cut_mask(mask), (features.shape[1], features.shape[2]))
-    ).to(features)
-    weight = share if bool((share > 0).any()) else torch.ones_like(share)
-    return F.normalize((features * weight).sum(dim=(1, 2)), dim=0)
+    return square_crop((box[:2] + box[2:]) / 2, side, size_hw)
 
 
-def _same(a: Segment, b: Segment) -> bool:
-    """Whether two masks are one thing."""
-    return float(box_iou(a.box_xyxy, b.box_xyxy)) > 0.9
+def _different(segments: Iterable[Segment | None]) -> list[Segment]:
+    """Those that were found, each thing once."""
+    kept: list[Segment] = []
+    for segment in segments:
+        if segment is not None and not any(_same(segment.box_xyxy, k.box_xyxy) for k in kept):
+            kept.append(segment)
+    return kept
 
 
-def _component(
-    salient: Mask, rough: Mask, window: Crop, point_xy: tuple[float, float] | None
-) -> Mask:
-    """The salient part at the point, or else the one that overlaps the rough box most."""
-    labels = cv2.connectedComponents(salient.astype(np.uint8))[1]
-    if point_xy is not None:
-        x, y = window.points_to_crop(np.array(point_xy)).astype(int)
-        x, y = np.clip([x, y], 0, [window.width - 1, window.height - 1])
-        if labels[y, x]:
-            at_point: Mask = labels == labels[y, x]
-            return at_point
-    counts = np.bincount(labels[rough], minlength=labels.max() + 1)
-    counts[0] = 0
-    if counts.max() == 0:
-        return np.zeros_like(salient)
-    largest: Mask = labels == counts.argmax()
-    return largest
+def _same(a_xyxy: Boxes, b_xyxy: Boxes) -> bool:
+    """Whether two boxes show one thing."""
+    return float(box_iou(a_xyxy, b_xyxy)) > 0.9
+
+
+def _filling(rough: Rough, outline: Segment | None) -> Segment | None:
+    """The thing that fills a box: the outline near it, or else an ellipse in it."""
+    size_hw, inside = (rough.image.shape[0], rough.image.shape[1]), rough.box_xyxy
+    width, height = inside[2:] - inside[:2]
+    if min(width, height) < 1:
+        return None
+    mask = np.zeros(size_hw, bool)
+    x1, y1, x2, y2 = clip_boxes(expand_box(inside, 1.15), size_hw).round().astype(int)
+    if outline is not None:
+        mask[y1:y2, x1:x2] = outline.mask[y1:y2, x1:x2]
+    mask = largest_component(mask)
+    if mask.sum() < 0.1 * float(width * height):
+        mask = _ellipse(inside, size_hw)
+    box = mask_to_box(mask)
+    return None if box is None else Segment(mask, box, 1.0)
 
 
 def cells_to_box(cells: Mask, window: Crop) -> Boxes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,7 +17,8 @@ from ren_core.configuration import Cosine, Count, Share, configuration
 from ren_core.geometry import Boxes, Mask, box_area, box_iou, clip_boxes
 from ren_core.images import Image, to_tensor
 from ren_core.regions import mask_on_grid
-from vq2d.masking.base import Segment, TrackStep
+from vq2d.masking.base import Segment, TrackStep, VideoTracker
+from vq2d.masking.outline import Rough
 from vq2d.masking.region import OutlineSize, RegionSegmenter, cells_to_box
 from vq2d.types import FrameSource
 from vq2d.video.crops import Crop, square_crop
@@ -61,7 +62,77 @@ class _Memory:
     labels: Tensor
 
 
-class RegionTracker:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The object in a frame: its outline, the similarity, and the view with its patches (P, D)."""
+
+    segment: Segment
+    score: float
+    view: Crop
+    vectors: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Vote:
+    """What patches say of the object: a rough box, the best patch's centre and its similarity."""
+
+    box_xyxy: Boxes
+    point_xy: tuple[float, float]
+    score: float
+
+
+@dataclass(slots=True)
+class _Way:
+    """One way of a track: where it stands, and what it knows.
+
+    Attributes:
+        last: The last step.
+        stop: Frame at which it ends at the latest, exclusive.
+        stride: Frames to the next look.
+        memory: The first view and the last sure one.
+        ended: Whether the object was lost.
+    """
+
+    last: TrackStep
+    stop: int
+    stride: int
+    memory: list[_Memory]
+    ended: bool = False
+
+    @property
+    def direction(self) -> int:
+        """1 forwards, -1 backwards."""
+        return 1 if self.stop > self.last.frame_idx else -1
+
+    @property
+    def ahead(self) -> int:
+        """Frames to the next look; 0: there is none."""
+        left = abs(self.stop - self.last.frame_idx) - 1
+        return 0 if self.ended else min(self.stride, left)
+
+    @property
+    def next_frame(self) -> int:
+        """Frame of the next look."""
+        return self.last.frame_idx + self.direction * self.ahead
+
+    def take(self, found: _Found | None, sure: float) -> Iterator[TrackStep]:
+        """Go on to what was found at the next frame; yields the steps on the way there.
+
+        If it is lost within a stride, the frames in between are looked at one by one.
+        """
+        if found is None:
+            self.ended = self.ahead == 1
+            self.stride = 1
+            return
+        if found.score >= sure:
+            own = _Memory(found.vectors, _labels(found.segment.mask, found.view, found.vectors))
+            self.memory = [self.memory[0], own]
+        step = TrackStep(self.next_frame, found.segment.box_xyxy, found.score)
+        yield from _between(self.last, step)
+        self.last = step
+
+
+class RegionTracker(VideoTracker):
     """``VideoTracker`` for the embedded preset; memory: the first view and the last sure one."""
 
     def __init__(
@@ -74,54 +145,70 @@ class RegionTracker:
         self, frames: FrameSource, start_frame: int, box_xyxy: Boxes, stop_frame: int
     ) -> Iterator[TrackStep]:
         """See ``VideoTracker.track``."""
+        return self._follow(frames, start_frame, box_xyxy, (stop_frame,))
+
+    def track_both(
+        self, frames: FrameSource, start_frame: int, box_xyxy: Boxes, stop_frames: tuple[int, int]
+    ) -> Iterator[TrackStep]:
+        """See ``VideoTracker.track_both``: in step, so that networks see two frames at once."""
+        return self._follow(frames, start_frame, box_xyxy, stop_frames)
+
+    def _follow(
+        self, frames: FrameSource, start_frame: int, box_xyxy: Boxes, stops: Sequence[int]
+    ) -> Iterator[TrackStep]:
         first = frames[start_frame]
         segment = self.segmenter.from_box(first, box_xyxy)
         mask = segment.mask if segment else _box_mask(box_xyxy, frames.size_hw)
-        memory = [self._remember(first, mask, box_xyxy)]
-        last = TrackStep(start_frame, box_xyxy, 1.0)
-        yield last
-        direction = 1 if stop_frame > start_frame else -1
-        stride = self.config.stride
-        while (left := (stop_frame - last.frame_idx) * direction - 1) > 0:
-            ahead = min(stride, left)
-            found = self._find(frames[last.frame_idx + direction * ahead], last.box_xyxy, memory)
-            if found is None and ahead == 1:
-                return
-            if found is None:
-                stride = 1  # it is lost somewhere in between: look frame by frame
-                continue
-            segment, score, view, vectors = found
-            if score >= self.config.sure:
-                memory = [memory[0], _Memory(vectors, _labels(segment.mask, view, vectors))]
-            step = TrackStep(last.frame_idx + direction * ahead, segment.box_xyxy, score)
-            yield from _between(last, step)
-            last = step
+        view = self._view(box_xyxy, frames.size_hw)
+        (vectors,) = self._vectors([first], [view])
+        memory = [_Memory(vectors, _labels(mask, view, vectors))]
+        start = TrackStep(start_frame, box_xyxy, 1.0)
+        yield start
+        ways = [_Way(start, stop, self.config.stride, memory) for stop in stops]
+        while going := [way for way in ways if way.ahead]:
+            images = [frames[way.next_frame] for way in going]
+            for way, found in zip(going, self._find(images, going), strict=True):
+                yield from way.take(found, self.config.sure)
 
-    def _find(
-        self, frame: Image, last_box: Boxes, memory: list[_Memory]
-    ) -> tuple[Segment, float, Crop, Tensor] | None:
-        """The object near its last box, the similarity, and the view it was found in."""
-        view = self._view(last_box, (frame.shape[0], frame.shape[1]))
-        vectors, grid_hw = self._vectors(frame, view)
-        votes, similarity = self._votes(vectors, memory)
+    def _find(self, images: Sequence[Image], ways: Sequence[_Way]) -> list[_Found | None]:
+        """The object near its last box in the next frame of each way."""
+        size_hw = (images[0].shape[0], images[0].shape[1])
+        views = [self._view(way.last.box_xyxy, size_hw) for way in ways]
+        vectors = self._vectors(images, views)
+        seen = [self._vote(*known) for known in zip(vectors, views, ways, strict=True)]
+        roughs = [
+            Rough(image, vote.box_xyxy, vote.point_xy)
+            for image, vote in zip(images, seen, strict=True)
+            if vote is not None
+        ]
+        outlines = iter(self.segmenter.outliner(roughs, self.config.outline_size))
+        found: list[_Found | None] = []
+        for image, view, own, vote, way in zip(images, views, vectors, seen, ways, strict=True):
+            segment = None if vote is None else next(outlines)
+            if vote is None or segment is None:
+                found.append(None)
+                continue
+            segment = self._plausible(segment, vote.box_xyxy, way.last.box_xyxy, image)
+            found.append(_Found(segment, vote.score, view, own))
+        return found
+
+    def _vote(self, vectors: Tensor, view: Crop, way: _Way) -> _Vote | None:
+        """Where the patches (P, D) of a view show the object; None if they do not."""
+        votes, similarity = self._votes(vectors, way.memory)
         best = int((votes.clamp(min=0.01) * similarity).argmax())
         score = float(similarity[best])
         if score < self.config.lost:
             return None
-        inside = (votes >= self.config.inside).view(grid_hw).cpu().numpy()
+        side = round(len(vectors) ** 0.5)
+        inside = (votes >= self.config.inside).view(side, side).cpu().numpy()
         inside.ravel()[best] = True
         parts = cv2.connectedComponents(inside.astype(np.uint8))[1]
-        cells = parts == parts.ravel()[best]
-        rough = cells_to_box(cells, view)
-        y, x = divmod(best, grid_hw[1])
+        y, x = divmod(best, side)
         point = (
-            view.left + (x + 0.5) * view.width / grid_hw[1],
-            view.top + (y + 0.5) * view.height / grid_hw[0],
+            view.left + (x + 0.5) * view.width / side,
+            view.top + (y + 0.5) * view.height / side,
         )
-        segment = self.segmenter.outline(frame, rough, point, outline_size=self.config.outline_size)
-        if segment is None:
-            return None
-        return self._plausible(segment, rough, last_box, frame), score, view, vectors
+        return _Vote(cells_to_box(parts == parts.ravel()[best], view), point, score)
 
     def _plausible(self, segment: Segment, rough: Boxes, last_box: Boxes, frame: Image) -> Segment:
         """The outline, or the patches' own box if the outline changed its size too suddenly."""
@@ -144,21 +231,16 @@ class RegionTracker:
         own = labels >= min(0.5, float(labels.max()))
         return votes, similarity[:, own].amax(dim=1)
 
-    def _remember(self, frame: Image, mask: Mask, box: Boxes) -> _Memory:
-        view = self._view(box, (frame.shape[0], frame.shape[1]))
-        vectors, _ = self._vectors(frame, view)
-        return _Memory(vectors, _labels(mask, view, vectors))
-
     def _view(self, box: Boxes, size_hw: tuple[int, int]) -> Crop:
         longer = float((box[2:] - box[:2]).max())
         side = max(self.config.view * longer, self.config.min_view * max(size_hw))
         return square_crop((box[:2] + box[2:]) / 2, side, size_hw)
 
-    def _vectors(self, frame: Image, view: Crop) -> tuple[Tensor, tuple[int, int]]:
-        picture = to_tensor(view.cut(frame))
-        features = self.segmenter.ren.patch_features([picture]).features[0].float()
-        unit = F.normalize(features.flatten(1).T, dim=1)
-        return unit, (features.shape[1], features.shape[2])
+    def _vectors(self, images: Sequence[Image], views: Sequence[Crop]) -> list[Tensor]:
+        """Unit vectors (P, D) of the patches of each image's view."""
+        pictures = [to_tensor(view.cut(image)) for image, view in zip(images, views, strict=True)]
+        features = self.segmenter.ren.patch_features(pictures).features.float()
+        return list(F.normalize(features.flatten(2).transpose(1, 2), dim=2))
 
 
 def _between(last: TrackStep, step: TrackStep) -> Iterator[TrackStep]:

@@ -20,7 +20,7 @@ from ren_core.geometry import (
 )
 from ren_core.images import Image
 from ren_core.sam2.model import Sam2Model
-from vq2d.masking.base import Segment
+from vq2d.masking.base import PromptableSegmenter, Segment
 
 Look = Callable[[Image, Mask], Tensor]
 """Gives the unit vector (D,) of the masked part of an image."""
@@ -28,7 +28,7 @@ Look = Callable[[Image, Mask], Tensor]
 BLUR_SIZE = (3, 3)  # px, Gaussian, before a box is segmented
 
 
-class Sam2Segmenter:
+class Sam2Segmenter(PromptableSegmenter):
     """Turns a point or a box into a mask with SAM 2; a ``PromptableSegmenter``."""
 
     def __init__(self, model: Sam2Model, look: Look, *, mask_threshold: float = 0.0) -> None:

@@ -20,7 +20,7 @@ from ren_core.errors import ConfigError
 from ren_core.geometry import Boxes, box_area, clip_boxes, mask_to_box
 from ren_core.images import Image
 from ren_core.sam2.model import Sam2Model
-from vq2d.masking.base import TrackStep
+from vq2d.masking.base import TrackStep, VideoTracker
 from vq2d.types import FrameSource
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
@@ -44,7 +44,7 @@ class ObjectLogits:
     presence: float
 
 
-class Sam2Tracker:
+class Sam2Tracker(VideoTracker):
     """Follows one object through a clip from a box; a ``VideoTracker``."""
 
     def __init__(

@@ -11,6 +11,7 @@ import logging
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -29,11 +30,21 @@ CACHE_FRAMES = 64
 CACHE_BYTES = 256 << 20
 
 
+@dataclass(slots=True)
+class _Decoder:
+    """A reader, the frame where it stands, and how many it read for the last one asked of it."""
+
+    reader: Reader
+    at: int | None = None
+    size: int = 1
+
+
 class VideoFrames:
     """A ``FrameSource`` over a video file, with a bounded cache of decoded frames.
 
     Reading in order, backwards or at random gives the same frames. A backward pass decodes each
-    stretch between keyframes once, as long as it has no more frames than the cache.
+    stretch between keyframes once, as long as it has no more frames than the cache. There are two
+    decoders, so that a pass forwards and one backwards, in step, do not hinder each other.
 
     Attributes:
         timeline: The index of the file.
@@ -54,9 +65,8 @@ class VideoFrames:
         self._numbers = numbers
         self._capacity = max(4, min(CACHE_FRAMES, cache_bytes // (3 * H * W)))
         self._cache: OrderedDict[int, Image] = OrderedDict()
-        self._last = -1  # frame read before
-        self._run = 0  # frames read in order before
-        self._reader: Reader = open_reader(timeline, reader)
+        self._reader_name = reader
+        self._decoders = [_Decoder(open_reader(timeline, reader))]  # the one used last comes last
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -89,21 +99,41 @@ class VideoFrames:
         if not 0 <= frame_idx < len(self):
             raise IndexError(f"frame {frame_idx} of {self.path}: it has {len(self)} frames")
         if frame_idx not in self._cache:
-            self._store(self._chunk(frame_idx))
-        self._run = self._run + 1 if frame_idx == self._last + 1 else 0
-        self._last = frame_idx
+            self._decode(frame_idx)
         self._cache.move_to_end(frame_idx)
         return self._cache[frame_idx]
 
-    def _chunk(self, i: int) -> range:
-        """The frames to decode for frame i: more in the direction of reading, or i alone."""
-        if i < self._last:  # from the keyframe on, which has to be decoded anyway
-            return range(max(self._segment(i).start, i - self._capacity + 1), i + 1)
-        if i > self._last + 1:
-            return range(i, i + 1)
-        stop = min(i + min(self._capacity, 1 + self._run), len(self))
+    def _decode(self, i: int) -> None:
+        """Bring frame i into the cache, and with it more in the direction of reading."""
+        places = {d.at: d for d in self._decoders if d.at is not None}
+        before = [at for at in places if at < i]
+        if before:
+            decoder = places[max(before)]
+            decoder.size = min(self._capacity, 2 * decoder.size) if i == max(before) + 1 else 1
+            chunk = self._onwards(i, decoder.size)
+        else:
+            # backwards: from the keyframe on, which has to be decoded anyway
+            first = max(self._segment(i).start, i - self._capacity + 1) if places else i
+            chunk = range(first, i + 1)
+            decoder = self._free_decoder()
+            decoder.size = 1
+        self._store(chunk, decoder.reader)
+        decoder.at = chunk[-1]
+        self._decoders.remove(decoder)
+        self._decoders.append(decoder)
+
+    def _onwards(self, i: int, size: int) -> range:
+        """So many frames from i on, up to a keyframe."""
+        stop = min(i + size, len(self))
         border = self._segment(stop).start if stop < len(self) else stop
         return range(i, border if border > i else stop)
+
+    def _free_decoder(self) -> _Decoder:
+        """A decoder that was not used yet, or else the one that was not used for longest."""
+        if self._decoders[0].at is not None and len(self._decoders) < 2:
+            reader = open_reader(self.timeline, self._reader_name)
+            self._decoders.insert(0, _Decoder(reader))
+        return self._decoders[0]
 
     def _segment(self, i: int) -> range:
         """The frames up to i that are decoded from the same keyframe as i."""
@@ -112,14 +142,14 @@ class VideoFrames:
         first = keys[place] if place >= 0 else 0
         return range(int(np.searchsorted(self._numbers, first)), i + 1)
 
-    def _store(self, chunk: range) -> None:
+    def _store(self, chunk: range, reader: Reader) -> None:
         """Decode a chunk into the cache; frames that repeat in the file are decoded once."""
         indices = iter(chunk)
         groups = [
             (int(number), list(group))
             for number, group in itertools.groupby(indices, self._numbers.__getitem__)
         ]
-        found = self._reader.read([number for number, _ in groups])
+        found = reader.read([number for number, _ in groups])
         for (_, group), decoded in zip(groups, found, strict=True):
             decoded.image.setflags(write=False)
             if decoded.is_held:

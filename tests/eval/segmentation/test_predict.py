@@ -19,7 +19,9 @@ from tests.tiny import SPEC, tiny_ren
 
 def test_every_method_predicts_from_bfloat16_features():
     ren = tiny_ren()
-    ren.dtype = torch.bfloat16  # as --dtype bfloat16 has it: the encoder's features stay bfloat16
+    ren.compute = replace(
+        ren.compute, dtype=torch.bfloat16
+    )  # as --dtype bfloat16 has it: the encoder's features stay bfloat16
     assert direct_encode(ren)(example_image()[0]).dtype == torch.bfloat16
     methods = (
         Method(source="patches"),

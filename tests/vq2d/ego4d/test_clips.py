@@ -60,7 +60,7 @@ def test_development_clips(name):
         assert len(fast) == len(plain) == clip.num_frames
         for i in (len(fast) - 1, len(fast) - 2, 3, 0):
             assert np.array_equal(fast[i], plain[i])
-        assert isinstance(fast._reader, DecordReader) == (readers.decord is not None)
+        assert isinstance(fast._decoders[0].reader, DecordReader) == (readers.decord is not None)
         assert all(q.crop_frame < len(fast) for q in clip.queries)
 
 

@@ -83,14 +83,19 @@ def test_tokens_of_older_code_are_kept_on_purpose(root, tmp_path, edited):
                      keep_tokens_of="0123")  # fmt: skip
 
 
-def test_device_and_precision_are_named_and_batches_are_not(root, tmp_path):
+def test_device_precision_and_engine_are_named_and_batches_are_not(root, tmp_path):
     first = make_runner(root, tmp_path)
     smaller = replace(CONFIG, tokens=replace(CONFIG.tokens, batch_crops=5))
     same = make_runner(root, tmp_path, smaller)
     assert (same.tokens_dir, same.answers_dir) == (first.tokens_dir, first.answers_dir)
-    for attribute, value in (("device", torch.device("cuda")), ("dtype", torch.bfloat16)):
+    for change in (
+        {"device": torch.device("cuda")},
+        {"dtype": torch.bfloat16},
+        {"engine": "openvino"},
+    ):
         localizer = make_runner(root, tmp_path).localizer
-        setattr(localizer.models.encoder.ren, attribute, value)
+        ren = localizer.models.encoder.ren
+        ren.compute = replace(ren.compute, **change)
         other = type(first)(first.annotations, root, localizer, cache=tmp_path)
         assert other.tokens_dir != first.tokens_dir
         assert other.answers_dir != first.answers_dir

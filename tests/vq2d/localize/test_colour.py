@@ -116,16 +116,8 @@ def test_a_candidate_of_the_querys_colour_scores_higher_than_its_twin():
     scores = {}
     for weight in (0.0, 0.5):
         config = RefineConfig(crop_factors=(1.5,), colour=weight)
-        found = [
-            refine(
-                Candidate(frame_idx=i, point_xy=(30.0, 30.0), similarity=0.5),
-                hunt,
-                target.vectors,
-                models,
-                config,
-            )
-            for i in range(2)
-        ]
+        asked = [Candidate(frame_idx=i, point_xy=(30.0, 30.0), similarity=0.5) for i in range(2)]
+        found = refine(asked, hunt, target.vectors, models, config)
         scores[weight] = [candidate.refined_score for candidate in found]
     same, twin = scores[0.5]
     assert same == pytest.approx((scores[0.0][0] + 0.5) / 1.5, abs=1e-3)  # colours agree fully

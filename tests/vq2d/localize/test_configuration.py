@@ -42,14 +42,14 @@ ENDS = [(key, value) for key, value in ends_of(QUICK) if key != "input_size"]
 def localized(monkeypatch, tmp_path):
     """Runs the stages of a configuration on a tiny clip with tiny models."""
 
-    def tiny(name, *, device, dtype, input_size, **settings):
+    def tiny(name, *, device, dtype, engine, input_size, **settings):
         return tiny_ren(**settings)
 
-    def red_is_salient(image, side):
-        return ((image[..., 0] > 150) & (image[..., 1] < 90)).astype(np.float32)
+    def red_is_salient(images, side):
+        return [((i[..., 0] > 150) & (i[..., 1] < 90)).astype(np.float32) for i in images]
 
     monkeypatch.setattr(build.REN, "from_pretrained", tiny)
-    monkeypatch.setattr(build, "Saliency", lambda: red_is_salient)
+    monkeypatch.setattr(build, "Saliency", lambda engine: red_is_salient)
 
     def run(config):
         localizer = build.build_localizer(config)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ren_core.errors import ConfigError
 from vq2d.localize.track import TrackConfig, choose, continues, cut_at, join, track_candidate
-from vq2d.masking.base import TrackStep
+from vq2d.masking.base import TrackStep, VideoTracker
 from vq2d.types import Candidate, ResponseTrack
 
 
@@ -30,7 +30,7 @@ class Frames:
         return 30
 
 
-class Drift:
+class Drift(VideoTracker):
     """Moves a box by three pixels per frame; the object exists in frames 4..16."""
 
     def track(self, frames, start_frame, box_xyxy, stop_frame):

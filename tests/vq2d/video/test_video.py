@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ren_core.errors import ConfigError, DataError
 from tests.synthetic import TICKS, frame_number, numbered_frame, write_numbered, write_video
+from vq2d.video import frames as frames_module
 from vq2d.video import index, readers
 from vq2d.video.frames import VideoFrames, open_video
 from vq2d.video.index import read_timeline
@@ -101,8 +102,8 @@ def test_every_order_gives_the_right_frames(files, kind, reader):
 def test_decord_and_pyav_give_the_same_bytes(files, kind):
     pytest.importorskip("decord")
     chosen, plain = (open_video(files[kind][0], reader=name) for name in ("decord", "av"))
-    assert isinstance(chosen._reader, DecordReader)
-    assert not isinstance(plain._reader, DecordReader)
+    assert isinstance(chosen._decoders[0].reader, DecordReader)
+    assert not isinstance(plain._decoders[0].reader, DecordReader)
     assert all(np.array_equal(a, b) for a, b in zip(chosen, plain, strict=True))
 
 
@@ -261,27 +262,51 @@ def test_fingerprint_follows_content_and_mapping(files, folder):
     assert five.fingerprint != open_video(files["30"][0]).fingerprint
 
 
-class CountingReader:
-    """Counts the frames that are decoded from keyframe to target."""
+@pytest.fixture
+def counted(monkeypatch):
+    """Frames of a file whose decoders count what they decode from keyframe to target."""
+    real = frames_module.open_reader
 
-    def __init__(self, reader, keys):
-        self.reader, self.keys, self.decoded = reader, keys, 0
+    def open_counted(path, **settings):
+        timeline, seen = read_timeline(path), []
 
-    def read(self, numbers):
-        self.decoded += numbers[-1] + 1 - max(k for k in self.keys if k <= numbers[0])
-        return self.reader.read(numbers)
+        class Counting:
+            def __init__(self, *args):
+                self.reader, self.at = real(*args), None
+
+            def read(self, numbers):
+                key = max(k for k in timeline.keys if k <= numbers[0])
+                goes_on = self.at is not None and key <= self.at < numbers[0]
+                seen.append(numbers[-1] - (self.at if goes_on else key - 1))
+                self.at = numbers[-1]
+                return self.reader.read(numbers)
+
+        monkeypatch.setattr(frames_module, "open_reader", Counting)
+        numbers = select_frames(timeline, Fraction(5))
+        return VideoFrames(timeline, numbers, **settings), seen
+
+    return open_counted
 
 
 @pytest.mark.parametrize(("cache_bytes", "most"), [(256 << 20, 650), (10 * 64 * 128 * 3, 1300)])
-def test_a_backward_pass_decodes_little_twice(files, cache_bytes, most):
-    timeline = read_timeline(files["30"][0])
-    numbers = select_frames(timeline, Fraction(5))
-    frames = VideoFrames(timeline, numbers, cache_bytes=cache_bytes)
-    frames._reader = CountingReader(frames._reader, timeline.keys)
+def test_a_backward_pass_decodes_little_twice(files, counted, cache_bytes, most):
+    frames, decoded = counted(files["30"][0], cache_bytes=cache_bytes)
     for i in reversed(range(len(frames))):
         frames[i]
-    assert frames._reader.decoded <= most
+    assert sum(decoded) <= most
     assert len(frames._cache) <= max(4, cache_bytes // (64 * 128 * 3))
+
+
+@pytest.mark.parametrize(("stride", "most"), [(1, 560), (2, 480)])
+def test_two_passes_in_step_decode_little_twice(files, counted, stride, most):
+    frames, decoded = counted(files["30"][0])
+    middle = len(frames) // 2
+    frames[middle]
+    for away in range(stride, middle, stride):
+        for i in (middle + away, middle - away):
+            frames[i]
+    assert sum(decoded) <= most  # 582 and 558 with one decoder
+    assert len(frames._decoders) == 2
 
 
 def resident() -> float:

@@ -1,0 +1,94 @@
+"""Which engine and precision fit a machine: the processor is asked, the user has the last word."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import torch
+
+from ren_core.errors import ConfigError
+
+EngineName = Literal["torch", "openvino"]
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """What computes networks; it is part of the identity of what they compute.
+
+    Attributes:
+        engine: ``"openvino"`` is for processors only.
+        device: Of torch.
+        dtype: float32, or what the networks are rounded to.
+    """
+
+    engine: EngineName = "torch"
+    device: torch.device = CPU
+    dtype: torch.dtype = torch.float32
+
+    def __str__(self) -> str:
+        name = {"torch": "torch", "openvino": "OpenVINO"}[self.engine]
+        return f"{name}, {str(self.dtype).removeprefix('torch.')}, on {self.device}"
+
+
+def choose_compute(
+    engine: EngineName | None,
+    device: torch.device | str,
+    dtype: torch.dtype | None,
+    *,
+    compiles: bool,
+) -> Compute:
+    """Fill in what a user left open.
+
+    Args:
+        engine: None: OpenVINO on a processor, if it is installed and ``compiles``; else torch.
+        device: Of torch.
+        dtype: None: bfloat16 with OpenVINO on a processor that has its instructions, else float32.
+        compiles: Whether the networks are known to gain from OpenVINO.
+
+    Raises:
+        ConfigError: If the engine cannot run on that device or in that precision.
+    """
+    device = torch.device(device)
+    is_there = importlib.util.find_spec("openvino") is not None
+    if engine is None:
+        suits = device.type == "cpu" and is_there and compiles and dtype != torch.float16
+        engine = "openvino" if suits else "torch"
+    elif engine == "openvino":
+        _check_openvino(device, dtype, is_there=is_there)
+    if dtype is None:
+        rounds = engine == "openvino" and has_bfloat16()
+        dtype = torch.bfloat16 if rounds else torch.float32
+    if engine == "openvino" and dtype == torch.bfloat16 and not has_bfloat16():
+        raise ConfigError(
+            "this processor has no bfloat16 instructions, so OpenVINO would compute in float32; "
+            "give --dtype float32"
+        )
+    return Compute(engine, device, dtype)
+
+
+@cache
+def has_bfloat16() -> bool:
+    """Whether OpenVINO finds bfloat16 instructions in this processor."""
+    import openvino  # not installed on every machine
+
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in capabilities
+
+
+def _check_openvino(device: torch.device, dtype: torch.dtype | None, *, is_there: bool) -> None:
+    if not is_there:
+        raise ConfigError("--engine openvino: openvino is not installed; give --engine torch")
+    if device.type != "cpu":
+        raise ConfigError(
+            f"--engine openvino runs on processors, not on {device}; give --device cpu, or leave "
+            "--engine out"
+        )
+    if dtype == torch.float16:
+        raise ConfigError(
+            "--engine openvino computes in float32 or bfloat16 here, not in float16; give --dtype "
+            "float32 or bfloat16"
+        )
