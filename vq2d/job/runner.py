@@ -22,8 +22,9 @@ from vq2d.ego4d.annotations import Annotations, Clip
 from vq2d.ego4d.clips import open_clip
 from vq2d.job.answers import load_localization, save_localization
 from vq2d.job.task import Answer, RunReport, Task, Trouble
+from vq2d.localize.chunks import TokenChunk
 from vq2d.localize.localizer import Localizer, question_of
-from vq2d.localize.tokens import TokenChunk, clip_tokens, open_tokens
+from vq2d.localize.tokens import clip_tokens, open_tokens
 from vq2d.types import VisualQuery
 from vq2d.video.frames import VideoFrames
 from vq2d.video.readers import ReaderName

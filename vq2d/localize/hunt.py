@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vq2d.localize.chunks import TokenChunk
 from vq2d.localize.query import ObjectTokens
-from vq2d.localize.tokens import TokenChunk
 from vq2d.types import FrameSource, Question
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vq2d.localize.chunks import TokenChunk
 from vq2d.localize.expand import more_query_vectors
 from vq2d.localize.hunt import Hunt
 from vq2d.localize.models import Models
@@ -17,7 +18,6 @@ from vq2d.localize.presets import VQ2DConfig
 from vq2d.localize.query import object_tokens
 from vq2d.localize.refine import keep_good, refine
 from vq2d.localize.search import find_candidates, score_frames, with_own_occurrence
-from vq2d.localize.tokens import TokenChunk
 from vq2d.localize.track import choose, continues, cut_at, join, track_candidate
 from vq2d.types import (
     Candidate,
@@ -120,7 +120,13 @@ class Localizer:
     ) -> Searched:
         """Stages 2 and 3 from ``start_frame`` on."""
         question, config = hunt.question, self.config.search
-        scores = score_frames(hunt.chunks, query_vectors, start_frame, question.search_end)
+        scores = score_frames(
+            hunt.chunks,
+            query_vectors,
+            start_frame,
+            question.search_end,
+            own_look=config.own_look,
+        )
         if question.crop_frame is not None:
             window = (start_frame, question.search_end)
             scores = with_own_occurrence(

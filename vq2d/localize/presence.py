@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from vq2d.localize.chunks import TokenChunk
 from vq2d.localize.localizer import Localizer
-from vq2d.localize.tokens import TokenChunk
 from vq2d.types import FrameSource, Question
 
 

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ren_core.configuration import Cosine, Count, Share, configuration
-from vq2d.localize.tokens import TokenChunk
+from vq2d.localize.chunks import TokenChunk
 from vq2d.types import Candidate, FrameScores
 
 
@@ -20,6 +19,7 @@ class SearchConfig:
     """How peaks are found.
 
     Attributes:
+        own_look: How much of a sight's similarity is its own; the rest is that of its region track.
         nms_ratio: Neighbours of a peak above this share of it belong to the peak.
         own_similarity: The query's own occurrence goes on over frames above this similarity.
         top_k: Most candidates kept.
@@ -27,6 +27,7 @@ class SearchConfig:
         keep_ratio: Least similarity, as a share of the first search's best one.
     """
 
+    own_look: Share = 0.75
     nms_ratio: Share = 0.8
     own_similarity: Cosine = 0.8
     top_k: Count = 25
@@ -35,7 +36,12 @@ class SearchConfig:
 
 
 def score_frames(
-    chunks: Iterable[TokenChunk], query_tokens: Tensor, start_frame: int, end_frame: int
+    chunks: Iterable[TokenChunk],
+    query_tokens: Tensor,
+    start_frame: int,
+    end_frame: int,
+    *,
+    own_look: float,
 ) -> FrameScores:
     """Best match of every frame in [start_frame, end_frame).
 
@@ -44,13 +50,14 @@ def score_frames(
         query_tokens: (Q, D) unit vectors.
         start_frame: First clip frame searched.
         end_frame: One past the last.
+        own_look: See ``SearchConfig``.
     """
     frames, similarities, points = [], [], []
     for chunk in chunks:
         if chunk.first_frame >= end_frame or chunk.last_frame < start_frame:
             continue
-        vectors = torch.from_numpy(chunk.vectors()).to(query_tokens)
-        best = (vectors @ query_tokens.T).amax(dim=1).cpu().numpy()
+        found = chunk.similarities(query_tokens)
+        best = own_look * found.own + (1 - own_look) * found.track
         owner = chunk.frame_idx
         order = np.lexsort((-best, owner))  # by frame, best token first; stable on ties
         first = order[np.unique(owner[order], return_index=True)[1]]

@@ -7,26 +7,29 @@ its queries ask for.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from ren_core.configuration import configuration
 from ren_core.errors import ConfigError, DataError
-from ren_core.stages import NOT_CONTENT, atomic_path, open_stage
-from vq2d.localize.encode import TokenEncoder
+from ren_core.images import Image
+from ren_core.stages import NOT_CONTENT, open_stage
+from vq2d.localize.chunks import TokenChunk, plain_arrays, track_arrays, write_chunk
+from vq2d.localize.encode import ImageTokens, TokenEncoder
+from vq2d.localize.join import FrameTokens, JoinConfig, join_tokens
 from vq2d.types import FrameSource
-from vq2d.video.crops import frame_crops
+from vq2d.video.crops import Crop, frame_crops
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _Tiling = Annotated[int, Field(ge=1, le=16)]  # windows per side of the frame
 _Frames = Annotated[int, Field(ge=1, le=1000)]  # memory and work lost by a kill grow with them
@@ -41,12 +44,14 @@ class TokenConfig:
         frame_stride: Every how many annotation frames one is searched.
         chunk_frames: Annotation frames per file.
         batch_crops: Crops encoded at once (a multiple of the crops of a frame is best).
+        join: Whether and how tokens are joined into region tracks, within a file.
     """
 
     crop_factors: Annotated[tuple[_Tiling, ...], Field(min_length=1, max_length=8)] = (1, 2)
     frame_stride: _Frames = 1
     chunk_frames: _Frames = 64
     batch_crops: Annotated[int, Field(ge=1, le=1000), NOT_CONTENT] = 20
+    join: JoinConfig = field(default_factory=JoinConfig)
 
     def __post_init__(self) -> None:
         if self.chunk_frames % self.frame_stride:
@@ -54,46 +59,6 @@ class TokenConfig:
                 f"tokens.chunk_frames must be a multiple of tokens.frame_stride, got "
                 f"{self.chunk_frames} and {self.frame_stride}"
             )
-
-
-@dataclass(frozen=True)
-class TokenChunk:
-    """Tokens of consecutive frames, read from disk when asked for.
-
-    Attributes:
-        path: The file.
-        first_frame: First clip frame of the chunk.
-        last_frame: Last clip frame of the chunk.
-    """
-
-    path: Path
-    first_frame: int
-    last_frame: int
-
-    def vectors(self) -> NDArray[np.float16]:
-        """(M, D) float16 unit vectors."""
-        return self._tensor("vectors")
-
-    @cached_property
-    def frame_idx(self) -> NDArray[np.int32]:
-        """(M,) clip frame of each token, ascending."""
-        return self._tensor("frame_idx")
-
-    @cached_property
-    def points_xy(self) -> NDArray[np.float32]:
-        """(M, 2) frame pixels."""
-        return self._tensor("points_xy")
-
-    @cached_property
-    def held(self) -> list[int]:
-        """Clip frames that cannot be decoded, so that the last good one stands in for them."""
-        with safe_open(self.path, framework="np") as file:
-            frames: list[int] = json.loads(file.metadata()["held"])
-        return frames
-
-    def _tensor(self, name: str) -> NDArray:  # type: ignore[type-arg]
-        with safe_open(self.path, framework="np") as file:
-            return file.get_tensor(name)
 
 
 def open_tokens(
@@ -151,12 +116,13 @@ def clip_tokens(
         last = min(first + config.chunk_frames, len(frames)) - 1
         path = directory / f"{first:06d}.safetensors"
         if not path.exists():
-            tensors = _encode_frames(
-                frames, range(first, last + 1, config.frame_stride), encoder, config
-            )
-            held = sorted(frames.held & set(range(first, last + 1)))
-            with atomic_path(path) as tmp:
-                save_file(tensors, tmp, metadata={"held": json.dumps(held)})
+            searched = range(first, last + 1, config.frame_stride)
+            found = frame_tokens(frames, searched, encoder, config)
+            if config.join.enabled:
+                arrays = track_arrays(join_tokens(found, max(frames.size_hw), config.join))
+            else:
+                arrays = plain_arrays(found)
+            write_chunk(path, arrays, frames.held & set(range(first, last + 1)))
         on_frames(min(last + 1, end) - first)
         chunks.append(TokenChunk(path, first, last))
     lost, read = sum(len(c.held) for c in chunks), len(range(0, end, config.frame_stride))
@@ -167,25 +133,46 @@ def clip_tokens(
     return chunks
 
 
-def _encode_frames(
+def read_ahead(
+    read: Callable[[Item], Result], items: Sequence[Item], reader: Executor
+) -> Iterator[Result]:
+    """What ``read`` gives for each item, in order, while the next one is already being read.
+
+    Args:
+        read: Called for one item at a time; what it raises is raised here.
+        items: What is read.
+        reader: Runs it; its owner closes it, and so waits for the item that is being read.
+    """
+    pending = [reader.submit(read, item) for item in items[:1]]
+    for following in [*items[1:], None]:
+        if not pending:
+            return
+        result = pending.pop().result()
+        if following is not None:
+            pending.append(reader.submit(read, following))
+        yield result
+
+
+def frame_tokens(
     frames: FrameSource, indices: Sequence[int], encoder: TokenEncoder, config: TokenConfig
-) -> dict[str, NDArray]:  # type: ignore[type-arg]
-    """Tokens of all crops of some frames, batch by batch."""
+) -> Iterator[FrameTokens]:
+    """Tokens of all crops of some frames, encoded batch by batch while the next one is decoded."""
     crops = frame_crops(frames.size_hw, config.crop_factors)
-    vectors, points, owners = [], [], []
-    for batch in _batches(indices, max(1, config.batch_crops // len(crops))):
-        windows = [(i, crop) for i in batch for crop in crops]
-        pictures = {i: frames[i] for i in batch}
-        found = encoder.regions([crop.cut(pictures[i]) for i, crop in windows])
-        for (i, crop), tokens in zip(windows, found, strict=True):
-            vectors.append(tokens.vectors.to("cpu", torch.float16).numpy())
-            points.append(crop.points_to_frame(tokens.points_xy))
-            owners.append(np.full(len(tokens.points_xy), i, np.int32))
-    arrays = {"vectors": vectors, "points_xy": points, "frame_idx": owners}
-    # safetensors writes arrays of another memory order as they lie, and so reads back nonsense
-    return {name: np.ascontiguousarray(np.concatenate(a)) for name, a in arrays.items()}
+    size = max(1, config.batch_crops // len(crops))
+    batches = [indices[start : start + size] for start in range(0, len(indices), size)]
+
+    def cut(batch: Sequence[int]) -> list[Image]:
+        return [crop.cut(picture) for picture in [frames[i] for i in batch] for crop in crops]
+
+    with ThreadPoolExecutor(1) as reader:
+        for batch, windows in zip(batches, read_ahead(cut, batches, reader), strict=True):
+            found = iter(encoder.regions(windows))
+            for frame in batch:
+                yield _of_frame(frame, crops, list(islice(found, len(crops))))
 
 
-def _batches(indices: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for start in range(0, len(indices), size):
-        yield indices[start : start + size]
+def _of_frame(frame: int, crops: Sequence[Crop], found: Sequence[ImageTokens]) -> FrameTokens:
+    """The tokens of a frame from those of its crops."""
+    points = [c.points_to_frame(t.points_xy) for c, t in zip(crops, found, strict=True)]
+    vectors = torch.cat([tokens.vectors for tokens in found])
+    return FrameTokens(frame, vectors.float().cpu().numpy(), np.concatenate(points))

@@ -23,6 +23,7 @@ QUICK = changed(
     replace(CONFIG, masking="region"),
     {
         "aggregate": True,
+        "tokens.join.enabled": True,
         "refine.floor": -1.0,
         "search.floor": -1.0,
         "search.top_k": 2,

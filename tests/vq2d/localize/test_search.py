@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vq2d.localize.chunks import Similarities
 from vq2d.localize.search import (
     SearchConfig,
     find_candidates,
@@ -25,28 +26,31 @@ class Chunk:
 
     def __init__(self, frame_idx, vectors):
         self.frame_idx = np.array(frame_idx, np.int32)
-        self._vectors = np.array(vectors, np.float16)
+        self._vectors = torch.tensor(vectors, dtype=torch.float32)
         self.points_xy = np.arange(2 * len(vectors), dtype=np.float32).reshape(-1, 2)
         self.first_frame, self.last_frame = frame_idx[0], frame_idx[-1]
 
-    def vectors(self):
-        return self._vectors
+    def similarities(self, query_vectors):
+        own = (self._vectors @ query_vectors.T).amax(dim=1).numpy()
+        return Similarities(own, np.minimum(own + np.float32(0.2), 1))
 
 
 def test_the_best_token_of_each_frame_wins():
     east, north, between = [1, 0], [0, 1], [0.6, 0.8]
     chunks = [Chunk([0, 0, 1, 1], [north, between, east, east]), Chunk([2, 3], [north, east])]
-    found = score_frames(chunks, torch.tensor([[1.0, 0.0]]), 0, 3)
+    found = score_frames(chunks, torch.tensor([[1.0, 0.0]]), 0, 3, own_look=1.0)
     assert found.frame_idx.tolist() == [0, 1, 2]
     assert found.similarity.tolist() == pytest.approx([0.6, 1.0, 0.0], abs=1e-3)
     assert found.points_xy.tolist() == [[2, 3], [4, 5], [0, 1]]  # the first of two equals
-    two = score_frames(chunks, torch.tensor([[1.0, 0.0], [0.0, 1.0]]), 1, 9)
+    two = score_frames(chunks, torch.tensor([[1.0, 0.0], [0.0, 1.0]]), 1, 9, own_look=1.0)
     assert two.frame_idx.tolist() == [1, 2, 3]
     assert two.similarity.tolist() == pytest.approx([1, 1, 1])
+    half = score_frames(chunks, torch.tensor([[1.0, 0.0]]), 0, 3, own_look=0.5)
+    assert half.similarity.tolist() == pytest.approx([0.7, 1.0, 0.1])  # of the sight and its track
 
 
 def test_nothing_searched_gives_nothing():
-    empty = score_frames([], torch.ones((1, 2)), 0, 5)
+    empty = score_frames([], torch.ones((1, 2)), 0, 5, own_look=0.5)
     assert find_candidates(empty, SearchConfig()) == []
     assert with_own_occurrence(empty, 3, 0.5, window=(0, 5)) is empty
 

@@ -1,0 +1,152 @@
+"""What is kept of a clip: tokens or region tracks, read ahead of the network."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from ren_core.errors import DataError
+from tests.clips import FramesInMemory, frame
+from tests.tiny import tiny_ren
+from vq2d.localize.chunks import TokenChunk, track_arrays, write_chunk
+from vq2d.localize.encode import EncodeConfig, TokenEncoder
+from vq2d.localize.join import JoinConfig, RegionTracks
+from vq2d.localize.search import score_frames
+from vq2d.localize.tokens import TokenConfig, clip_tokens, open_tokens, read_ahead
+
+JOIN = JoinConfig(enabled=True, similarity=0.95, link=0.9)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return TokenEncoder(tiny_ren(aggregate=False), EncodeConfig(space="patch"))
+
+
+@pytest.fixture(scope="module")
+def chunks(encoder, tmp_path_factory):
+    """Chunks of the tokens of a clip, and of the region tracks that they are joined into."""
+    frames = FramesInMemory([frame(i) for i in range(12)])
+    found = []
+    for join in (JoinConfig(), JOIN):
+        folder = tmp_path_factory.mktemp("tokens")
+        config = TokenConfig(chunk_frames=6, join=join)
+        found.append(clip_tokens(frames, encoder, config, directory=folder, num_frames=12))
+    return found
+
+
+class TestRegionTracksOnDisk:
+    @pytest.mark.parametrize("own_look", [0.0, 0.5, 1.0])
+    def test_search_finds_the_same_frames_as_similar(self, chunks, encoder, own_look):
+        (query,) = encoder.regions([frame(4)])
+        before, after = (
+            score_frames(found, query.vectors[:5], 0, 12, own_look=own_look) for found in chunks
+        )
+        assert (after.frame_idx == before.frame_idx).all()
+        assert np.abs(after.similarity - before.similarity).max() < 0.06
+
+    def test_they_are_a_fraction_of_the_bytes(self, chunks):
+        before, after = (sum(c.path.stat().st_size for c in found) for found in chunks)
+        assert after < before / 5
+
+    def test_the_identity_of_tokens_knows_of_joining(self, encoder, tmp_path):
+        stages = {
+            open_tokens(tmp_path, encoder, TokenConfig(join=join))
+            for join in (JoinConfig(), JOIN, JoinConfig(enabled=True, link=0.6))
+        }
+        assert len(stages) == 3
+
+    def test_a_sight_has_its_own_similarity_and_that_of_its_track(self, tmp_path):
+        east, north = np.eye(2, dtype=np.float32)
+        tracks = RegionTracks(
+            vectors=np.stack([north, east, north]),
+            owner=np.int32([0, 1, 1]),
+            frame_idx=np.int32([0, 0, 1, 1]),
+            track=np.int32([0, 1, 0, 1]),
+            points_xy=np.float32([[1.2, 3.9], [5, 6], [7, 8], [95.7, 0]]),
+            mix=np.float32([[1, 0, 0, 0], [0.6, 0.8, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]]),
+        )
+        chunk = TokenChunk(tmp_path / "c.safetensors", 0, 1)
+        write_chunk(chunk.path, track_arrays(tracks), [1])
+        found = chunk.similarities(torch.tensor([[1.0, 0.0], [0.6, -0.8]]))
+        assert found.own == pytest.approx([0, 0.6, 0, 0], abs=5e-3)
+        assert found.track == pytest.approx([0, 1, 0, 1], abs=5e-3)
+        assert chunk.points_xy[[0, 3]].tolist() == [[1.5, 3.5], [95.5, 0.5]]
+        assert chunk.frame_idx.tolist() == [0, 0, 1, 1]
+        assert chunk.held == [1]
+
+    def test_a_chunk_without_sights_is_read(self, tmp_path):
+        nothing = RegionTracks(
+            *(np.zeros(shape, np.float32) for shape in ((0, 2), 0, 0, 0, (0, 2), (0, 4)))
+        )
+        chunk = TokenChunk(tmp_path / "c.safetensors", 0, 1)
+        write_chunk(chunk.path, track_arrays(nothing), [])
+        scores = score_frames([chunk], torch.eye(2), 0, 2, own_look=0.5)
+        assert len(scores.frame_idx) == 0
+
+
+class OneThreadFrames(FramesInMemory):
+    """Frames that note who reads them, and break at one."""
+
+    def __init__(self, count, broken=None):
+        super().__init__([frame(i) for i in range(count)])
+        self.broken, self.reading, self.read = broken, threading.Lock(), []
+
+    def __getitem__(self, i):
+        assert self.reading.acquire(blocking=False), "two threads read at once"
+        try:
+            if i == self.broken:
+                raise DataError("frame 5 is broken")
+            self.read.append(i)
+            return super().__getitem__(i)
+        finally:
+            self.reading.release()
+
+
+class TestReadingAhead:
+    def test_the_next_item_is_read_while_one_is_used_and_no_more(self):
+        started = [threading.Event() for _ in range(4)]
+
+        def read(item):
+            started[item].set()
+            return 10 * item
+
+        with ThreadPoolExecutor(1) as reader:
+            results = read_ahead(read, range(4), reader)
+            assert next(results) == 0
+            assert started[1].wait(5)
+            assert not started[2].is_set()
+            assert list(results) == [10, 20, 30]
+            assert list(read_ahead(read, [], reader)) == []
+
+    def test_frames_are_read_in_order_by_one_thread(self, encoder, tmp_path):
+        frames = OneThreadFrames(7)
+        config = TokenConfig(chunk_frames=4, batch_crops=10)
+        clip_tokens(frames, encoder, config, directory=tmp_path, num_frames=7)
+        assert frames.read == list(range(7))
+
+    def test_what_reading_raises_is_raised_and_nothing_half_is_kept(self, encoder, tmp_path):
+        frames = OneThreadFrames(8, broken=5)
+        config = TokenConfig(chunk_frames=4, batch_crops=5)
+        with pytest.raises(DataError, match="frame 5 is broken"):
+            clip_tokens(frames, encoder, config, directory=tmp_path, num_frames=8)
+        assert [path.name for path in tmp_path.iterdir()] == ["000000.safetensors"]
+
+    def test_what_the_network_raises_waits_for_the_reader(self, encoder, tmp_path, monkeypatch):
+        def fail(images):
+            raise RuntimeError("no memory")
+
+        monkeypatch.setattr(encoder, "regions", fail)
+        before = threading.active_count()
+        with pytest.raises(RuntimeError, match="no memory"):
+            clip_tokens(
+                OneThreadFrames(8),
+                encoder,
+                TokenConfig(batch_crops=5),
+                directory=tmp_path,
+                num_frames=8,
+            )
+        assert threading.active_count() == before
