@@ -125,7 +125,7 @@ def test_other_versions_are_said_and_not_refused(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "ren_core.stages")
     stage = open_stage(tmp_path, "tokens", Settings(), code=CODE)
     versions = json.loads((stage / "stage.json").read_text())["versions"]
-    assert list(versions) == ["python", "torch", "numpy", "opencv", "av"]
+    assert list(versions) == ["python", "torch", "numpy", "opencv", "av", "openvino"]
     assert versions["python"] == platform.python_version()
     assert all(versions.values())
     assert open_stage(tmp_path, "tokens", Settings(), code=CODE) == stage
