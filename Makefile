@@ -35,7 +35,8 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: lint weights
-	$(BIN)/python -m pytest -m "not gpu and not slow"
+	$(BIN)/python -m pytest -m "not gpu and not slow and not engine"
+	$(BIN)/python -m pytest -m engine tests
 
 # Rendered sets: about an hour of two cores, once. Needs a GL without a display: `apt-get install
 # libosmesa6`, or MUJOCO_GL=egl with a GPU. The rooms and objects of the older sets come from wheels.

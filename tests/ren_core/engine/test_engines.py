@@ -17,6 +17,7 @@ from tests.segmentation_sets import example_image
 from tests.tiny import tiny_ren
 
 pytest.importorskip("openvino")
+pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")

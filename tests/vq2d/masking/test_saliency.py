@@ -40,6 +40,7 @@ def test_batches_give_what_single_crops_give(pictures, plain):
     assert network([], 96) == []
 
 
+@pytest.mark.engine
 def test_openvino_draws_the_outlines_of_onnxruntime(pictures, plain):
     pytest.importorskip("openvino")
     for found, expected in zip(Saliency(engine="openvino")(pictures, 96), plain, strict=True):
