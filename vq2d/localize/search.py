@@ -19,20 +19,20 @@ class SearchConfig:
     """How peaks are found.
 
     Attributes:
-        own_look: How much of a sight's similarity is its own; the rest is that of its region track.
         nms_ratio: Neighbours of a peak above this share of it belong to the peak.
         own_similarity: The query's own occurrence goes on over frames above this similarity.
         top_k: Most candidates kept.
         floor: Least similarity of a candidate; lowered to the best one if none reaches it.
         keep_ratio: Least similarity, as a share of the first search's best one.
+        own_look: How much of a sight's similarity is its own; the rest is that of its region track.
     """
 
-    own_look: Share = 0.75
     nms_ratio: Share = 0.8
     own_similarity: Cosine = 0.8
     top_k: Count = 25
     floor: Cosine = 0.7
     keep_ratio: Share = 0.0
+    own_look: Share = 0.75
 
 
 def score_frames(
