@@ -60,7 +60,7 @@ def test_a_changed_line_makes_what_follows_it_anew_and_a_comment_nothing(root, t
     refine = "vq2d/localize/refine.py"
     edited(refine, '"""Stage 3:', '# a comment\n"""Step 3:')
     assert folders(root, tmp_path) == (tokens, answers)
-    edited(refine, "best, best_point, best_crop = -2.0", "best, best_point, best_crop = -3.0")
+    edited(refine, "np.where(inside, similarity, -2.0)", "np.where(inside, similarity, -3.0)")
     assert folders(root, tmp_path)[0] == tokens
     assert folders(root, tmp_path)[1] != answers
     edited("ren_core/geometry.py", "import numpy as np", "import numpy as np\nEDITED = 1")
