@@ -42,12 +42,12 @@ from ren_core.encoders.catalog import NAMES, build_encoder
 from ren_core.images import read_image
 from ren_core.sam2.model import SIZES, Sam2Model
 from ren_core.stages import write_figures, write_json
-from vq2d.commands.run import peak_memory
 from vq2d.commands.shared import (
     SAMPLE,
     add_preset_options,
     annotations_of,
     chosen_localizer,
+    peak_memory,
     positive_count,
 )
 from vq2d.job.runner import Runner
@@ -87,7 +87,7 @@ def job_table(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(annotations, args.job, localizer, cache=Path(folder) / "cache")
         cost = measure_job(runner, Path(folder) / "out", limit=args.limit)
-    print("\n".join([f"{args.job}, preset {name}", *cost.rows(), f"{peak_memory()[2:]}"]))
+    print("\n".join([f"{args.job}, preset {name}", *cost.rows(), peak_memory()]))
     if args.out:
         write_figures(args.out, {**asdict(cost), "preset": name, "data": str(args.job)})
 

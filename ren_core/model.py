@@ -2,110 +2,37 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ren_core import weights
-from ren_core.aggregation import Aggregation, aggregate, attach_dropped
+from ren_core.aggregation import aggregate
 from ren_core.checkpoints import load_region_encoder, read_config
 from ren_core.encoders.base import (
     PatchEncoder,
     PatchFeatures,
     fingerprint,
-    normalise,
     patches_at,
+    resized,
     squash,
-    squash_bytes,
 )
 from ren_core.encoders.catalog import build_encoder
 from ren_core.engine.choice import Compute, EngineName
-from ren_core.engine.compiled import CompiledModule, Network
+from ren_core.engine.compiled import Network
+from ren_core.engine.region_networks import compiled_encoder, compiled_head
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.images import as_float, checked_images, to_picture
 from ren_core.presets import OFFICIAL_BY_WIDTH, PRESETS, RENConfig, ren_preset
 from ren_core.prompts import PointPrompts, grid_prompts, slic_prompts, to_image_points, user_prompts
 from ren_core.region_encoder import RegionEncoder
-from ren_core.regions import region_labels
-
-
-@dataclass(frozen=True)
-class RegionTokens:
-    """The regions of one image.
-
-    Attributes:
-        tokens: (G, D) float32 REN tokens, not normalised; without aggregation G = N.
-        points_yx: (G, 2) float32 (row, column) of each region's most central prompt, in pixels of
-            the given image.
-        counts: (G,) prompts of each region.
-        group_index: (N,) region of every prompt; -1 where it was dropped.
-        prompts: The prompts, at model resolution, with the pixels that each stands for.
-        size_hw: Height and width of the given image.
-        relaxed: True if every group was below the minimum size, so that the largest were kept.
-        prompt_tokens: (N, D) float32 REN token of every prompt, before merging, not normalised.
-        prompt_patches: (N, D) float32 unit feature of the patch that holds each prompt; None
-            unless ``encode`` was asked for them.
-    """
-
-    tokens: Tensor
-    points_yx: Tensor
-    counts: Tensor
-    group_index: Tensor
-    prompts: PointPrompts
-    size_hw: tuple[int, int]
-    relaxed: bool
-    prompt_tokens: Tensor
-    prompt_patches: Tensor | None
-    _groups: Aggregation | None
-    _align: Callable[[Tensor], Tensor]
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    @property
-    def is_merged(self) -> bool:
-        """Whether regions are groups of prompts; else each prompt is a region of its own."""
-        return self._groups is not None
-
-    @cached_property
-    def prompt_aligned(self) -> Tensor:
-        """(N, D) float32: the prompts' tokens in the space of the encoder's features."""
-        with torch.no_grad():
-            return self._align(self.prompt_tokens).float()
-
-    @cached_property
-    def aligned_tokens(self) -> Tensor:
-        """(G, D) float32: means of the prompts' tokens in the space of the encoder's features."""
-        return self.pool(self.prompt_aligned)
-
-    def pool(self, values: Tensor) -> Tensor:
-        """Mean (G, D') over each region of values (N, D') given per prompt."""
-        return values if self._groups is None else self._groups.pool(values)
-
-    def labels(self, *, cover: bool = False) -> NDArray[np.int32]:
-        """Which region each pixel of the model's square image belongs to, (R, R); -1 for none.
-
-        Args:
-            cover: Give dropped prompts to the most similar region, so that every pixel has one.
-
-        Raises:
-            ShapeError: If the prompts are bare points that stand for no area.
-        """
-        if self.prompts.labels is None:
-            raise ShapeError("these prompts are single points; regions need grid or SLIC prompts")
-        index = self.group_index
-        if cover and self._groups is not None:
-            index = attach_dropped(self.prompt_tokens, self._groups)
-        return region_labels(self.prompts.labels, index.cpu().numpy())
+from ren_core.region_tokens import RegionTokens
 
 
 class REN:
@@ -144,12 +71,8 @@ class REN:
         self.run_encoder: Network = self._torch_features
         self.run_head: Network = self._torch_tokens
         if engine == "openvino":
-            self.head.prompt_chunk = sys.maxsize  # a trace would keep the number of chunks
-            self.run_encoder = CompiledModule(
-                _Features(self.encoder), dtype=dtype, free_axes=[(0,)]
-            )
-            tokens = _Tokens(self.head, self.image_size)
-            self.run_head = CompiledModule(tokens, dtype=dtype, free_axes=[(0,), (0, 1)])
+            self.run_encoder = compiled_encoder(self.encoder, dtype)
+            self.run_head = compiled_head(self.head, self.image_size, dtype)
 
     @classmethod
     def from_pretrained(
@@ -300,7 +223,7 @@ class REN:
         found = []
         for picture in pictures:
             if keeps_bytes and picture.dtype == torch.uint8:
-                found.append(squash_bytes(picture[None], R).float() / 255)
+                found.append(resized(picture[None], R).float() / 255)
             else:
                 found.append(squash(as_float(picture)[None].to(self.device), R))
         return torch.cat(found)
@@ -379,29 +302,6 @@ class REN:
             _groups=groups,
             _align=self.head.align,
         )
-
-
-class _Features(nn.Module):
-    """Square images (B, 3, R, R) in 0..1 to patch features (B, D, h, w), to be traced."""
-
-    def __init__(self, encoder: PatchEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, square: Tensor) -> Tensor:
-        return self.encoder.encode(normalise(square, self.encoder.spec))
-
-
-class _Tokens(nn.Module):
-    """Features (B, D, h, w) and points (B, N, 2) to REN tokens (B, N, D), to be traced."""
-
-    def __init__(self, head: RegionEncoder, image_size: int) -> None:
-        super().__init__()
-        self.head = head
-        self.image_size = image_size
-
-    def forward(self, features: Tensor, points_yx: Tensor) -> Tensor:
-        return self.head.pool(features, points_yx, self.image_size).ren_tokens
 
 
 def head_path(head: str) -> Path:

@@ -192,18 +192,8 @@ class RegionEncoder(nn.Module):
         Raises:
             ShapeError: If the shapes disagree or a point lies outside the image.
         """
-        self._check(features, points_yx, image_size)
-        return self.pool(features, points_yx, image_size, with_attention=with_attention)
-
-    def pool(
-        self,
-        features: Tensor,
-        points_yx: Tensor,
-        image_size: int,
-        *,
-        with_attention: bool = False,
-    ) -> RegionEncoderOutput:
-        """The same without looking at the inputs, so that it can be traced."""
+        if not _is_tracing():  # values decide, which a trace cannot follow
+            self._check(features, points_yx, image_size)
         h, w = features.shape[-2:]
         patches = features.flatten(2).transpose(1, 2)  # (B, P, D)
         patches = patches + self.position.of_grid(h, w).to(patches.dtype)
@@ -226,11 +216,9 @@ class RegionEncoder(nn.Module):
         self, block: nn.Module, queries: Tensor, patches: Tensor, *, with_logits: bool
     ) -> tuple[Tensor, list[Tensor]]:
         keys, values = block.keys_values(patches)  # type: ignore[operator]
-        if queries.shape[1] <= self.prompt_chunk:
-            output, own = block(queries, keys, values, with_logits=with_logits)
-            return output, [own] if with_logits else []
         outputs, logits = [], []
-        for chunk in queries.split(self.prompt_chunk, dim=1):
+        # a trace is for any number of prompts, and would keep the number of chunks
+        for chunk in [queries] if _is_tracing() else queries.split(self.prompt_chunk, dim=1):
             output, chunk_logits = block(chunk, keys, values, with_logits=with_logits)
             outputs.append(output)
             logits.append(chunk_logits)
@@ -254,3 +242,7 @@ class RegionEncoder(nn.Module):
                 f"points must lie in 0..{image_size - 1}, got {int(points_yx.min())}.."
                 f"{int(points_yx.max())}; scale them to the model's resolution first"
             )
+
+
+def _is_tracing() -> bool:
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]

@@ -23,7 +23,7 @@ from ren_core.encoders.openclip import OpenClipViT
 from ren_core.encoders.timm_vit import TimmViT
 from ren_core.errors import ConfigError
 from ren_core.images import as_float_images
-from ren_core.model import RegionTokens
+from ren_core.region_tokens import RegionTokens
 from ren_core.regions import mask_on_grid
 
 Membership = Literal["centre", "overlap"]

@@ -31,6 +31,8 @@ CALLS = {
     "expand": (stages, "more_query_vectors"),
 }
 """The function behind each stage, where its caller finds it."""
+Shapes = tuple[tuple[int, ...], ...]
+"""Of the inputs of one call of a network."""
 REPLAYS = 12
 """Calls of one network with inputs of one shape that are timed; the rest cost the same."""
 
@@ -118,10 +120,8 @@ class _Recorder:
     costs: dict[str, StageCost] = field(
         default_factory=lambda: {name: StageCost() for name in (*CALLS, "other", "drawing")}
     )
-    calls: Counter[tuple[str, str, tuple[tuple[int, ...], ...]]] = field(default_factory=Counter)
-    samples: dict[tuple[str, tuple[tuple[int, ...], ...]], tuple[Any, ...]] = field(
-        default_factory=dict
-    )
+    calls: Counter[tuple[str, str, Shapes]] = field(default_factory=Counter)
+    samples: dict[tuple[str, Shapes], tuple[Any, ...]] = field(default_factory=dict)
     networks: dict[str, Callable[..., Any]] = field(default_factory=dict)
     stage: str | None = None
 
@@ -154,7 +154,7 @@ class _Recorder:
 
     def replay(self) -> None:
         """Time the networks alone, on kept inputs of every shape that they were called with."""
-        seconds: dict[tuple[str, tuple[tuple[int, ...], ...]], float] = {}
+        seconds: dict[tuple[str, Shapes], float] = {}
         for (name, shapes), inputs in self.samples.items():
             times = []
             for _ in range(REPLAYS):

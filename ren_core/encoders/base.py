@@ -100,13 +100,11 @@ def squash(images: Tensor, size: int) -> Tensor:
         raise ShapeError(f"images must be float in 0..1, got {images.dtype}; divide uint8 by 255")
     if images.shape[-2:] == (size, size):
         return images
-    return F.interpolate(
-        images, size=(size, size), mode="bilinear", align_corners=False, antialias=True
-    )
+    return resized(images, size)
 
 
-def squash_bytes(images: Tensor, size: int) -> Tensor:
-    """The same of images (B, 3, H, W) uint8 on a processor, rounded to uint8."""
+def resized(images: Tensor, size: int) -> Tensor:
+    """``squash`` without its checks; images of bytes, which need a processor, stay bytes."""
     return F.interpolate(
         images, size=(size, size), mode="bilinear", align_corners=False, antialias=True
     )

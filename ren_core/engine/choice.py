@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -73,10 +73,15 @@ def choose_compute(
 @cache
 def has_bfloat16() -> bool:
     """Whether OpenVINO finds bfloat16 instructions in this processor."""
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@cache
+def core() -> Any:  # noqa: ANN401 - an openvino.Core
+    """OpenVINO's entry."""
     import openvino  # not installed on every machine
 
-    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "BF16" in capabilities
+    return openvino.Core()
 
 
 def _check_openvino(device: torch.device, dtype: torch.dtype | None, *, is_there: bool) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ren_core.engine.choice import core
+
 Network = Callable[..., Tensor]
 """From tensors to one tensor."""
 
@@ -57,8 +59,6 @@ class CompiledModule:
 
 def compile_here(model: Any, dtype: torch.dtype) -> Any:  # noqa: ANN401 - OpenVINO's models
     """A model compiled for this processor, with torch's number of threads."""
-    import openvino
-
     precision = {torch.float32: "f32", torch.bfloat16: "bf16"}[dtype]
     options = {
         "INFERENCE_PRECISION_HINT": precision,
@@ -66,4 +66,4 @@ def compile_here(model: Any, dtype: torch.dtype) -> Any:  # noqa: ANN401 - OpenV
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "ENABLE_CPU_PINNING": False,  # or two processes would wait for the same core
     }
-    return openvino.Core().compile_model(model, "CPU", options)
+    return core().compile_model(model, "CPU", options)

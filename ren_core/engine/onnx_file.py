@@ -11,7 +11,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from ren_core.engine.choice import EngineName
+from ren_core.engine.choice import EngineName, core
 from ren_core.engine.compiled import compile_here
 
 Floats = NDArray[np.float32]
@@ -35,10 +35,7 @@ class OnnxNetwork:
 
 
 def _compiled_onnx(content: bytes) -> Runner:
-    import openvino
-
-    model = openvino.Core().read_model(content, b"")
-    compiled = compile_here(model, torch.float32)
+    compiled = compile_here(core().read_model(content, b""), torch.float32)
 
     def run(images: Floats) -> Floats:
         output: Floats = compiled([images], share_inputs=True)[0]

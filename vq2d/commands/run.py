@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from vq2d.commands.shared import (
     add_model_options,
     annotations_of,
     chosen_localizer,
+    peak_memory,
     positive_count,
     run_command,
     write_config,
@@ -168,23 +168,15 @@ def score_oracles(
 def print_end(report: RunReport, seconds: float) -> None:
     """One line on what was done, and one on each kind of trouble."""
     failed, spent = report.reasons(Trouble.NOT_ANSWERED), report.cost.wall_s
-    print(
-        f"\n{len(report.answers)} queries answered, {len(failed)} failed; "
-        f"{report.images_encoded} images encoded; {seconds:.0f} s "
-        f"(tokens {spent['tokens']:.0f}, queries {spent['queries']:.0f})"
-        f"{peak_memory()}"
-    )
+    facts = [
+        f"{len(report.answers)} queries answered, {len(failed)} failed",
+        f"{report.images_encoded} images encoded",
+        f"{seconds:.0f} s (tokens {spent['tokens']:.0f}, queries {spent['queries']:.0f})",
+        peak_memory(),
+    ]
+    print("\n" + "; ".join(filter(None, facts)))
     for kind, reasons in report.troubles.items():
         print(f"{len(reasons)} {kind}")
-
-
-def peak_memory() -> str:
-    """The most resident memory that this process has had, as the end of a line; Linux only."""
-    if sys.platform != "linux":
-        return ""
-    import resource  # not on Windows
-
-    return f"; {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB at most"
 
 
 def find_data(given: Path | None) -> Path:

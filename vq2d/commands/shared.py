@@ -52,6 +52,15 @@ def positive_count(text: str) -> int:
     return count
 
 
+def peak_memory() -> str:
+    """The most resident memory that this process has had; empty where that is not known."""
+    if sys.platform != "linux":
+        return ""
+    import resource  # not on Windows
+
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB at most"
+
+
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Preset, changes to it, device, precision and cache."""
     add_preset_options(parser)

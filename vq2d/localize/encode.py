@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ren_core.configuration import Weight, configuration
 from ren_core.images import Image, to_tensor
-from ren_core.model import REN, RegionTokens
+from ren_core.model import REN
+from ren_core.region_tokens import RegionTokens
 from vq2d.localize.areas import AREA_KINDS, AreaKind, Areas, find_areas
 from vq2d.localize.colour import colour_vectors
 

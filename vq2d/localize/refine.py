@@ -84,8 +84,6 @@ def refine(
         models: Encoder and segmenter are used.
         config: Zooms.
     """
-    if not candidates:
-        return []
     frames = [hunt.frames[candidate.frame_idx] for candidate in candidates]
     places = [Place(f, c.point_xy) for f, c in zip(frames, candidates, strict=True)]
     target = hunt.target

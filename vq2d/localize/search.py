@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ren_core.configuration import Cosine, Count, Share, configuration
 from vq2d.localize.chunks import TokenChunk
+from vq2d.localize.merge import first_of_each
 from vq2d.types import Candidate, FrameScores
 
 
@@ -60,7 +61,7 @@ def score_frames(
         best = own_look * found.own + (1 - own_look) * found.track
         owner = chunk.frame_idx
         order = np.lexsort((-best, owner))  # by frame, best token first; stable on ties
-        first = order[np.unique(owner[order], return_index=True)[1]]
+        first = first_of_each(owner, order)
         inside = (owner[first] >= start_frame) & (owner[first] < end_frame)
         frames.append(owner[first][inside])
         similarities.append(best[first][inside])

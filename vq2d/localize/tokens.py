@@ -143,14 +143,14 @@ def read_ahead(
         items: What is read.
         reader: Runs it; its owner closes it, and so waits for the item that is being read.
     """
-    pending = [reader.submit(read, item) for item in items[:1]]
-    for following in [*items[1:], None]:
-        if not pending:
-            return
-        result = pending.pop().result()
-        if following is not None:
-            pending.append(reader.submit(read, following))
+    if not items:
+        return
+    pending = reader.submit(read, items[0])
+    for item in items[1:]:
+        result = pending.result()
+        pending = reader.submit(read, item)
         yield result
+    yield pending.result()
 
 
 def frame_tokens(
