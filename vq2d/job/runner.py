@@ -134,7 +134,13 @@ class Runner:
     def _tasks(self, clip: Clip, queries: Sequence[VisualQuery]) -> list[Task]:
         frames = self.open_frames(clip)
         return [
-            Task(query, clip, frames.size_hw, len(frames), self._answer_path(frames, query))
+            Task(
+                query,
+                clip,
+                frames.size_hw,
+                len(frames),
+                answer_path(self.answers_dir, frames, query),
+            )
             for query in queries
         ]
 
@@ -165,17 +171,6 @@ class Runner:
             on_frames=on_frames,
         )
 
-    def _answer_path(self, frames: VideoFrames, query: VisualQuery) -> Path:
-        """A file named after what is asked, so that an edited annotation is answered anew."""
-        asked = (
-            query.query_frame,
-            query.crop_frame,
-            np.asarray(query.crop_box_xyxy, np.float64).tolist(),
-            query.original_size_hw,
-        )
-        name = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
-        return self.answers_dir / frames.fingerprint / f"{name}.json"
-
     def _answer_clip(
         self,
         tasks: Sequence[Task],
@@ -203,6 +198,24 @@ class Runner:
                     save_localization(task.path, self.localizer.localize(question, frames, chunks))
                     report.cost.queries += 1
                 query_bar.update()
+
+
+def answer_path(answers_dir: Path, frames: VideoFrames, query: VisualQuery) -> Path:
+    """A file named after what is asked, so that an edited annotation is answered anew.
+
+    Args:
+        answers_dir: Folder of the answers of a configuration.
+        frames: Of the query's clip.
+        query: The question.
+    """
+    asked = (
+        query.query_frame,
+        query.crop_frame,
+        np.asarray(query.crop_box_xyxy, np.float64).tolist(),
+        query.original_size_hw,
+    )
+    name = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
+    return answers_dir / frames.fingerprint / f"{name}.json"
 
 
 def _lack_of(answer: Answer) -> str:

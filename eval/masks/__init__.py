@@ -1,0 +1,1 @@
+"""Promptable masks: how well a box or a point becomes the outline of its thing."""
