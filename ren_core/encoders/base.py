@@ -19,6 +19,8 @@ IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 CLIP_MEAN: Triple = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Triple = (0.26862954, 0.26130258, 0.27577711)
+FINE_BLOCK, MIDDLE_BLOCK = 4, 8
+"""Pixels per side of a cell of the finer levels, where these are the pixels themselves."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +73,21 @@ class PatchFeatures:
     def tokens(self) -> Tensor:
         """The same features as a row-major list of patches, (B, h*w, D)."""
         return self.features.flatten(2).transpose(1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureLevels:
+    """What an encoder sees of images at three resolutions, for work that needs edges.
+
+    Attributes:
+        patches: (B, C'', g, g) patch features, perhaps with more layers than ``encode`` gives.
+        middle: (B, C, 2g, 2g).
+        fine: (B, C', 4g, 4g).
+    """
+
+    patches: Tensor
+    middle: Tensor
+    fine: Tensor
 
 
 def patches_at(features: Tensor, points_yx: Tensor, patch_size: int) -> Tensor:
@@ -130,6 +147,25 @@ class PatchEncoder(nn.Module, ABC):
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
         """Features (B, D, grid, grid) of normalised images (B, 3, input_size, input_size)."""
+
+    @property
+    def level_widths(self) -> tuple[int, int, int]:
+        """Channels of the three levels of ``levels``."""
+        return self.spec.dim, 3 * MIDDLE_BLOCK**2, 3 * FINE_BLOCK**2
+
+    def levels(self, images: Tensor) -> FeatureLevels:
+        """Features on the patch grid, and finer ones: pixels, where a network has none.
+
+        Args:
+            images: As for ``encode``.
+        """
+        side = 4 * self.spec.grid * FINE_BLOCK
+        pixels = F.interpolate(images, size=(side, side), mode="bilinear")
+        return FeatureLevels(
+            self.encode(images),
+            F.pixel_unshuffle(pixels, MIDDLE_BLOCK),
+            F.pixel_unshuffle(pixels, FINE_BLOCK),
+        )
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> PatchFeatures:

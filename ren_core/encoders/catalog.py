@@ -76,6 +76,7 @@ def build_encoder(
     input_size: int | None = None,
     seed: int = 0,
     options: Options | None = None,
+    for_levels: bool = False,
 ) -> PatchEncoder:
     """Make an encoder with its weights.
 
@@ -87,6 +88,7 @@ def build_encoder(
         input_size: Pixels, a multiple of the patch size; None keeps the encoder's own.
         seed: Of the random weights.
         options: Changes to the architecture, such as ``{"depth": 2}``; random weights only.
+        for_levels: Its ``levels`` are wanted too, for which ``embedded`` computes more layers.
 
     Raises:
         ConfigError: If the name is unknown or the arguments do not fit together.
@@ -100,7 +102,7 @@ def build_encoder(
     torch.manual_seed(seed)
     try:
         if name == EMBEDDED.name:
-            return _build_embedded(weights, pretrained, input_size, options or {})
+            return _build_embedded(weights, pretrained, input_size, options or {}, for_levels)
         return _build_transformer(name, weights, pretrained, input_size, options or {})
     finally:
         torch.random.set_rng_state(generator_state)
@@ -127,11 +129,17 @@ def _build_transformer(
 
 
 def _build_embedded(
-    folder: Path | None, pretrained: bool, input_size: int | None, options: Options
+    folder: Path | None,
+    pretrained: bool,
+    input_size: int | None,
+    options: Options,
+    for_levels: bool,
 ) -> PatchEncoder:
     spec = EMBEDDED.resized(input_size)
     composite = embedded.load_composite(embedded.whitening_asset())
-    sources = embedded.CompositeSources(tuple(composite), spec.input_size, **options)
+    sources = embedded.CompositeSources(
+        tuple(composite), spec.input_size, for_levels=for_levels, **options
+    )
     if pretrained:
         load_embedded(sources, grid=spec.grid, folder=folder)
     return embedded.EmbeddedEncoder(spec, sources, composite)

@@ -19,13 +19,19 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 
-from ren_core.encoders.base import EncoderSpec, PatchEncoder
+from ren_core.encoders.base import EncoderSpec, FeatureLevels, PatchEncoder
 from ren_core.encoders.timm_vit import create_vit, load_vit
-from ren_core.errors import DataError
+from ren_core.errors import ConfigError, DataError
 
 VIT_ARCHITECTURE = "vit_small_patch14_dinov2"
 VIT_PATCH = 14  # pixels
 MOBILENET_STRIDE = 16  # pixels per cell of MobileNetV2's 13th layer; one cell per ViT patch
+FINE_LAYER, FINE_WIDTH = 3, 24
+"""MobileNetV2's last layer with a cell per 4 pixels, and its channels."""
+MIDDLE_LAYER, MIDDLE_WIDTH = 6, 32
+"""The last one with a cell per 8 pixels."""
+LAST_BLOCK = 12
+"""The ViT's last block, tuned to tell salient things from what is around them."""
 State = Mapping[str, Tensor]
 
 
@@ -98,17 +104,36 @@ def load_composite(file: Path) -> Composite:
 
 
 class CompositeSources(nn.Module):
-    """Raw layers of both networks on one patch grid; computes no layer that is not asked for."""
+    """Raw layers of both networks on one patch grid; computes no layer that is not asked for.
 
-    def __init__(self, sources: tuple[Source, ...], input_size: int, **vit_options: object) -> None:
+    Args:
+        sources: The layers.
+        input_size: Side of the images, in pixels.
+        for_levels: Also offer ``levels``, which need more layers.
+        **vit_options: Changes to the ViT.
+    """
+
+    def __init__(
+        self,
+        sources: tuple[Source, ...],
+        input_size: int,
+        *,
+        for_levels: bool = False,
+        **vit_options: object,
+    ) -> None:
         super().__init__()
         self.sources = sources
         self.grid = input_size // VIT_PATCH
+        self.for_levels = for_levels
         self.vit_layers = {s.layer for s in sources if s.network == "vit"}
         self.mobilenet_layers = {s.layer for s in sources if s.network == "mobilenet"}
+        if for_levels:
+            self.vit_layers.add(LAST_BLOCK)
+            self.mobilenet_layers.add(MIDDLE_LAYER)
         depth = max(self.vit_layers, default=0)
         options = {"depth": depth, **vit_options}
         self.vit = create_vit(VIT_ARCHITECTURE, input_size, options)
+        self.vit_width: int = self.vit.num_features  # type: ignore[assignment]
         layers = mobilenet_v2(weights=None).features
         self.mobilenet = layers[: 1 + max(self.mobilenet_layers, default=-1)]
 
@@ -124,8 +149,29 @@ class CompositeSources(nn.Module):
 
     def forward(self, images: Tensor) -> dict[Source, Tensor]:
         """Raw features (B, C, grid, grid) of normalised square images, one per source."""
-        found = self._vit_maps(images) | self._mobilenet_maps(images)
-        return {source: found[source] for source in self.sources}
+        return self._chosen(self._vit_maps(images), self._mobilenet_layers(images))
+
+    def levels(self, images: Tensor) -> tuple[dict[Source, Tensor], Tensor, Tensor, Tensor]:
+        """``forward``; the ViT's last block (B, C, grid, grid); MobileNetV2 at 2 and 4 times that.
+
+        Raises:
+            ConfigError: If the networks were not built for it.
+        """
+        if not self.for_levels:
+            raise ConfigError("this encoder was built without the layers of its finer levels")
+        vit, mobilenet = self._vit_maps(images), self._mobilenet_layers(images)
+        last = vit[Source("vit", LAST_BLOCK)]
+        return self._chosen(vit, mobilenet), last, mobilenet[MIDDLE_LAYER], mobilenet[FINE_LAYER]
+
+    def _chosen(
+        self, vit: Mapping[Source, Tensor], mobilenet: Mapping[int, Tensor]
+    ) -> dict[Source, Tensor]:
+        """The sources' maps, in order, on the patch grid."""
+        size = (self.grid, self.grid)
+        return {
+            s: vit[s] if s in vit else F.interpolate(mobilenet[s.layer], size, mode="bilinear")
+            for s in self.sources
+        }
 
     def _vit_maps(self, images: Tensor) -> dict[Source, Tensor]:
         vit, maps = self.vit, {}
@@ -138,16 +184,14 @@ class CompositeSources(nn.Module):
                 maps[Source("vit", layer)] = body.transpose(1, 2).unflatten(2, (grid, grid))
         return maps
 
-    def _mobilenet_maps(self, images: Tensor) -> dict[Source, Tensor]:
-        grid = self.grid
-        side = grid * MOBILENET_STRIDE
-        maps = {}
+    def _mobilenet_layers(self, images: Tensor) -> dict[int, Tensor]:
+        """Outputs of MobileNetV2's layers, each at its own resolution."""
+        side = self.grid * MOBILENET_STRIDE
         x = F.interpolate(images, size=(side, side), mode="bilinear")  # 16 / 14 as large
+        outputs = {}
         for layer, module in enumerate(self.mobilenet):
-            x = module(x)
-            if layer in self.mobilenet_layers:
-                maps[Source("mobilenet", layer)] = F.interpolate(x, (grid, grid), mode="bilinear")
-        return maps
+            outputs[layer] = x = module(x)
+        return outputs
 
 
 def _of_module(module: nn.Module, state: State) -> dict[str, Tensor]:
@@ -179,6 +223,20 @@ class EmbeddedEncoder(PatchEncoder):
     def encode(self, images: Tensor) -> Tensor:
         """Features (B, D, grid, grid) of length sqrt(D); parts as long as their weights."""
         return self.whiten(self.sources(images))
+
+    @property
+    def level_widths(self) -> tuple[int, int, int]:
+        """See ``PatchEncoder``."""
+        return self.spec.dim + self.sources.vit_width, MIDDLE_WIDTH, FINE_WIDTH
+
+    def levels(self, images: Tensor) -> FeatureLevels:
+        """See ``PatchEncoder``.
+
+        Patches also hold the ViT's last block; finer levels are early layers of MobileNetV2.
+        """
+        raws, last, middle, fine = self.sources.levels(images)
+        last = F.normalize(last, dim=1) * last.shape[1] ** 0.5
+        return FeatureLevels(torch.cat([self.whiten(raws), last], dim=1), middle, fine)
 
     def whiten(self, raws: Mapping[Source, Tensor]) -> Tensor:
         """Features (B, D, grid, grid) of the raw layers (B, C, grid, grid) of each source."""

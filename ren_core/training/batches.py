@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from ren_core.errors import ConfigError
 from ren_core.training.feature_cache import FeatureCache
@@ -16,10 +17,18 @@ from ren_core.training.samples import PromptSampling, RegionBatch, ViewSample, c
 VALIDATION_STREAM = 2**31
 
 
+class Batch(Protocol):
+    """What an objective takes."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        ...
+
+
 class BatchSource(Protocol):
     """Gives batches by number; the same number always gives the same batch."""
 
-    def batch(self, number: int) -> RegionBatch:
+    def batch(self, number: int) -> Batch:
         """Batch ``number``, 0 or more."""
         ...
 

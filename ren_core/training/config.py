@@ -52,8 +52,8 @@ class LossConfig:
 
 
 @configuration()
-class TrainConfig:
-    """One training run.
+class Optimisation:
+    """How a network is trained, whatever it is trained for.
 
     Attributes:
         steps: Optimiser steps.
@@ -61,17 +61,8 @@ class TrainConfig:
         learning_rate: Peak.
         weight_decay: Of AdamW.
         max_grad_norm: Gradients are clipped to this length, after unscaling.
-        pairs: Pairs of views per forward pass and process.
         accumulation: Forward passes per optimiser step.
         precision: ``"bf16"``, ``"fp16"`` (scaled gradients) or ``"fp32"``.
-        dropout: Of the head, in training.
-        num_heads: Attention heads.
-        num_layers: Blocks.
-        start: ``"random"``, or ``"local"``: tokens begin as the patches around their prompts.
-        sharpness: Of the local start: higher looks at fewer patches around the prompt.
-        queries: ``"points"``, or ``"learned"`` for the ablation without point prompts.
-        sampling: Prompts of a view.
-        loss: What is minimised.
         validate_every: Steps between validations; also of the rows of the curve file.
         checkpoint_every: Steps between checkpoints.
         seed: Of weights, batches, prompts and dropout.
@@ -82,17 +73,8 @@ class TrainConfig:
     learning_rate: Rate = 1e-3
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.01
     max_grad_norm: Annotated[float, Field(gt=0, le=1e12)] = 5.0
-    pairs: Count = 16
     accumulation: Count = 1
     precision: Precision = "bf16"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    num_heads: Annotated[int, Field(ge=1, le=128)] = 8
-    num_layers: Annotated[int, Field(ge=1, le=128)] = 4
-    start: Start = "random"
-    sharpness: Annotated[float, Field(gt=0, le=1000)] = 3.0
-    queries: Queries = "points"
-    sampling: PromptSampling = field(default_factory=PromptSampling)
-    loss: LossConfig = field(default_factory=LossConfig)
     validate_every: Steps = 50
     checkpoint_every: Steps = 200
     seed: Seed = 42
@@ -102,3 +84,30 @@ class TrainConfig:
             raise ConfigError(
                 f"warmup must end before the last step, got {self.warmup} of {self.steps} steps"
             )
+
+
+@configuration()
+class TrainConfig(Optimisation):
+    """One training run of a region encoder.
+
+    Attributes:
+        pairs: Pairs of views per forward pass and process.
+        dropout: Of the head, in training.
+        num_heads: Attention heads.
+        num_layers: Blocks.
+        start: ``"random"``, or ``"local"``: tokens begin as the patches around their prompts.
+        sharpness: Of the local start: higher looks at fewer patches around the prompt.
+        queries: ``"points"``, or ``"learned"`` for the ablation without point prompts.
+        sampling: Prompts of a view.
+        loss: What is minimised.
+    """
+
+    pairs: Count = 16
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    num_heads: Annotated[int, Field(ge=1, le=128)] = 8
+    num_layers: Annotated[int, Field(ge=1, le=128)] = 4
+    start: Start = "random"
+    sharpness: Annotated[float, Field(gt=0, le=1000)] = 3.0
+    queries: Queries = "points"
+    sampling: PromptSampling = field(default_factory=PromptSampling)
+    loss: LossConfig = field(default_factory=LossConfig)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +27,19 @@ from ren_core.training.start import head_blocks
 Losses = dict[str, Tensor]
 
 
-class RegionObjective(nn.Module):
+class Objective(nn.Module, ABC):
+    """A network and what it is trained for."""
+
+    @abstractmethod
+    def forward(self, batch: Any) -> Losses:  # noqa: ANN401 - each objective has its own batches
+        """Losses by name; ``"total"`` is their weighted sum."""
+
+    @abstractmethod
+    def evaluate(self, batch: Any) -> Losses:  # noqa: ANN401
+        """Losses and measures of a batch, without gradients."""
+
+
+class RegionObjective(Objective):
     """A head and what it is trained for.
 
     Args:

@@ -17,12 +17,11 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from ren_core.schedule import learning_rate_factor
-from ren_core.training.batches import BatchSource
+from ren_core.training.batches import Batch, BatchSource
 from ren_core.training.checkpoint import Progress, Row, load_checkpoint, save_checkpoint
-from ren_core.training.config import TrainConfig
+from ren_core.training.config import Optimisation
 from ren_core.training.curves import CurveFiles
-from ren_core.training.objective import RegionObjective
-from ren_core.training.samples import RegionBatch
+from ren_core.training.objective import Objective
 
 logger = logging.getLogger(__name__)
 
@@ -47,10 +46,10 @@ class Worker:
 
 
 def train(
-    objective: RegionObjective,
+    objective: Objective,
     batches: BatchSource,
-    validation: Sequence[RegionBatch],
-    config: TrainConfig,
+    validation: Sequence[Batch],
+    config: Optimisation,
     *,
     out: Path,
     worker: Worker,
@@ -109,14 +108,15 @@ def train(
 
 @torch.no_grad()
 def validate(
-    objective: RegionObjective, batches: Sequence[RegionBatch], config: TrainConfig
+    objective: Objective, batches: Sequence[Batch], config: Optimisation
 ) -> dict[str, float]:
-    """Mean losses over fixed batches in evaluation mode, and how often views match."""
+    """Mean losses and measures over fixed batches in evaluation mode."""
+    device = next(objective.parameters()).device
     was_training = objective.training
     objective.eval()
     sums: dict[str, float] = {}
     for batch in batches:
-        with _autocast(batch.features.device, config):
+        with _autocast(device, config):
             losses = objective.evaluate(batch)
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
@@ -129,9 +129,9 @@ class _Run:
 
     def __init__(
         self,
-        objective: RegionObjective,
+        objective: Objective,
         batches: BatchSource,
-        config: TrainConfig,
+        config: Optimisation,
         worker: Worker,
     ) -> None:
         self.batches, self.config, self.worker = batches, config, worker
@@ -203,6 +203,6 @@ def first_alone(worker: Worker) -> Iterator[None]:
         dist.barrier()
 
 
-def _autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
+def _autocast(device: torch.device, config: Optimisation) -> torch.autocast:
     dtype = DTYPES[config.precision]
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

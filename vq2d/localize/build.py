@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ren_core import weights
 from ren_core.engine.choice import Compute
+from ren_core.mask_model import MaskModel
 from ren_core.model import REN
 from ren_core.sam2.model import Sam2Model, find_checkpoint
 from ren_core.stages import file_fingerprint
@@ -14,6 +15,8 @@ from vq2d.localize.encode import TokenEncoder
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.models import Models
 from vq2d.localize.presets import VQ2DConfig
+from vq2d.masking.drawn import MaskSegmenter
+from vq2d.masking.outline import OutliningSegmenter
 from vq2d.masking.region import RegionSegmenter, pooled_appearance
 from vq2d.masking.region_tracker import RegionTracker
 from vq2d.masking.saliency import Saliency
@@ -64,16 +67,23 @@ def build_localizer(
     """
     encoder = build_token_encoder(config, compute)
     ren = encoder.ren
-    if config.masking == "region":
-        regions = RegionSegmenter(ren, Saliency(engine=ren.compute.engine), config.region)
-        models = Models(encoder, regions, RegionTracker(regions, config.region_tracker))
-        return Localizer(models, config)
+    if config.masking != "sam2":
+        outlining = _outlining_segmenter(ren, config)
+        tracker = RegionTracker(outlining, config.region_tracker)
+        return Localizer(Models(encoder, outlining, tracker), config)
 
     model = Sam2Model.from_checkpoint(
         config.sam2, sam2_checkpoint, device=ren.device, dtype=ren.dtype
     )
     segmenter = Sam2Segmenter(model, partial(pooled_appearance, ren))
     return Localizer(Models(encoder, segmenter, Sam2Tracker(model)), config)
+
+
+def _outlining_segmenter(ren: REN, config: VQ2DConfig) -> OutliningSegmenter:
+    if config.masking == "head":
+        model = MaskModel.from_pretrained(config.masks.head, ren.compute)
+        return MaskSegmenter(ren, model, config.masks)
+    return RegionSegmenter(ren, Saliency(engine=ren.compute.engine), config.region)
 
 
 def masking_weights(localizer: Localizer, sam2_checkpoint: Path | None = None) -> list[str]:
@@ -83,6 +93,8 @@ def masking_weights(localizer: Localizer, sam2_checkpoint: Path | None = None) -
         localizer: What ``build_localizer`` gave.
         sam2_checkpoint: The same as there.
     """
+    if isinstance(localizer.models.segmenter, MaskSegmenter):
+        return [localizer.models.segmenter.model.fingerprint]
     if isinstance(localizer.models.segmenter, RegionSegmenter):
         return [file_fingerprint(weights.path("u2netp"))]
     if isinstance(localizer.models.segmenter, Sam2Segmenter):

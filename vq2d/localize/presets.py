@@ -16,6 +16,7 @@ from vq2d.localize.refine import RefineConfig
 from vq2d.localize.search import SearchConfig
 from vq2d.localize.tokens import TokenConfig
 from vq2d.localize.track import TrackConfig
+from vq2d.masking.drawn import MaskConfig
 from vq2d.masking.region import RegionConfig
 from vq2d.masking.region_tracker import RegionTrackerConfig
 
@@ -31,7 +32,8 @@ class VQ2DConfig:
         aggregate: Merge similar tokens of a crop into one.
         merge_similarity: Cosine from which two tokens are linked; None: the region model's own.
         min_group: Groups of fewer prompts are dropped; None: the region model's own.
-        masking: ``"sam2"``, or ``"region"``: REN's own regions and a saliency network.
+        masking: ``"sam2"``; ``"head"``: the mask head on REN's features; or ``"region"``: REN's own
+            regions and a saliency network.
         sam2: Which SAM 2.1 model.
     """
 
@@ -41,7 +43,7 @@ class VQ2DConfig:
     aggregate: bool = False
     merge_similarity: Cosine | None = None
     min_group: Count | None = None
-    masking: Literal["sam2", "region"] = "sam2"
+    masking: Literal["sam2", "region", "head"] = "sam2"
     sam2: str = "sam2.1_hiera_l"
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     tokens: TokenConfig = field(default_factory=TokenConfig)
@@ -50,6 +52,7 @@ class VQ2DConfig:
     refine: RefineConfig = field(default_factory=RefineConfig)
     track: TrackConfig = field(default_factory=TrackConfig)
     expand: ExpandConfig = field(default_factory=ExpandConfig)
+    masks: MaskConfig = field(default_factory=MaskConfig)
     region: RegionConfig = field(default_factory=RegionConfig)
     region_tracker: RegionTrackerConfig = field(default_factory=RegionTrackerConfig)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from ren_core.geometry import Boxes, Mask, clip_boxes, expand_box, mask_to_box
 from ren_core.images import Image
-from vq2d.masking.base import Segment
+from ren_core.model import REN
+from vq2d.masking.base import PromptableSegmenter, Segment
 from vq2d.video.crops import Crop
 
 SaliencyMaps = Callable[[Sequence[Image], int], list[NDArray[np.float32]]]
@@ -26,11 +28,27 @@ class Rough:
         image: RGB.
         box_xyxy: (4,) pixels.
         point_xy: A point of the thing, if one is known.
+        mask: (H, W) what is roughly the thing, if that is known better than its box.
     """
 
     image: Image
     box_xyxy: Boxes
     point_xy: tuple[float, float] | None = None
+    mask: Mask | None = None
+
+
+class OutliningSegmenter(PromptableSegmenter):
+    """A segmenter that also draws outlines of what is roughly known, for a tracker.
+
+    Attributes:
+        ren: Gives the patches by which things are found again.
+    """
+
+    ren: REN
+
+    @abstractmethod
+    def outlines(self, roughs: Sequence[Rough]) -> list[Segment | None]:
+        """The thing of each rough place; None where nothing of it is found."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ from ren_core.images import Image, to_tensor
 from ren_core.model import REN
 from ren_core.prompts import grid_prompts
 from ren_core.regions import mask_on_grid
-from vq2d.masking.base import Place, PromptableSegmenter, Segment
-from vq2d.masking.outline import Outliner, Rough, SaliencyMaps
+from vq2d.masking.base import Place, Segment
+from vq2d.masking.outline import Outliner, OutliningSegmenter, Rough, SaliencyMaps
 from vq2d.video.crops import Crop, square_crop
 
 OutlineSize = Annotated[int, Field(ge=32, le=1024)]  # px
@@ -61,8 +61,8 @@ class RegionConfig:
     min_overlap: Share = 0.1
 
 
-class RegionSegmenter(PromptableSegmenter):
-    """``PromptableSegmenter`` from REN's tokens, patches and a saliency map."""
+class RegionSegmenter(OutliningSegmenter):
+    """``OutliningSegmenter`` from REN's tokens, patches and a saliency map."""
 
     def __init__(
         self, ren: REN, saliency: SaliencyMaps, config: RegionConfig | None = None
@@ -104,12 +104,16 @@ class RegionSegmenter(PromptableSegmenter):
             Rough(image, clip_boxes(box, (image.shape[0], image.shape[1])))
             for image, box in zip(images, boxes, strict=True)
         ]
-        outlines = self.outliner(roughs, self.config.outline_size)
+        outlines = self.outlines(roughs)
         return [_filling(r, o) for r, o in zip(roughs, outlines, strict=True)]
 
     def appearance_of(self, image: Image, mask: Mask) -> Tensor:
         """See ``pooled_appearance``."""
         return pooled_appearance(self.ren, image, mask)
+
+    def outlines(self, roughs: Sequence[Rough]) -> list[Segment | None]:
+        """See ``Outliner``."""
+        return self.outliner(roughs, self.config.outline_size)
 
     def _proposals(self, places: Sequence[Place]) -> list[list[Segment]]:
         """Different masks of the thing at each place, seen in windows of several sizes."""
@@ -125,7 +129,7 @@ class RegionSegmenter(PromptableSegmenter):
             for place, own in zip(places, boxes, strict=True)
             for box in own
         ]
-        outlines = iter(self.outliner(roughs, self.config.outline_size))
+        outlines = iter(self.outlines(roughs))
         return [_different([next(outlines) for _ in own]) for own in boxes]
 
     def _rescored(

@@ -18,8 +18,8 @@ from ren_core.geometry import Boxes, Mask, box_area, box_iou, clip_boxes
 from ren_core.images import Image, to_tensor
 from ren_core.regions import mask_on_grid
 from vq2d.masking.base import Segment, TrackStep, VideoTracker
-from vq2d.masking.outline import Rough
-from vq2d.masking.region import OutlineSize, RegionSegmenter, cells_to_box
+from vq2d.masking.outline import OutliningSegmenter, Rough
+from vq2d.masking.region import OutlineSize, cells_to_box
 from vq2d.types import FrameSource
 from vq2d.video.crops import Crop, square_crop
 
@@ -74,10 +74,18 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Vote:
-    """What patches say of the object: a rough box, the best patch's centre and its similarity."""
+    """What patches say of the object.
+
+    Attributes:
+        box_xyxy: Rough box, in the frame.
+        point_xy: Centre of the best patch.
+        cells: (h, w) patches of the view that belong to it.
+        score: Similarity of the best patch.
+    """
 
     box_xyxy: Boxes
     point_xy: tuple[float, float]
+    cells: Mask
     score: float
 
 
@@ -136,7 +144,7 @@ class RegionTracker(VideoTracker):
     """``VideoTracker`` for the embedded preset; memory: the first view and the last sure one."""
 
     def __init__(
-        self, segmenter: RegionSegmenter, config: RegionTrackerConfig | None = None
+        self, segmenter: OutliningSegmenter, config: RegionTrackerConfig | None = None
     ) -> None:
         self.segmenter = segmenter
         self.config = config or RegionTrackerConfig()
@@ -177,11 +185,11 @@ class RegionTracker(VideoTracker):
         vectors = self._vectors(images, views)
         seen = [self._vote(*known) for known in zip(vectors, views, ways, strict=True)]
         roughs = [
-            Rough(image, vote.box_xyxy, vote.point_xy)
-            for image, vote in zip(images, seen, strict=True)
+            Rough(image, vote.box_xyxy, vote.point_xy, _painted(vote.cells, view, size_hw))
+            for image, vote, view in zip(images, seen, views, strict=True)
             if vote is not None
         ]
-        outlines = iter(self.segmenter.outliner(roughs, self.config.outline_size))
+        outlines = iter(self.segmenter.outlines(roughs))
         found: list[_Found | None] = []
         for image, view, own, vote, way in zip(images, views, vectors, seen, ways, strict=True):
             segment = None if vote is None else next(outlines)
@@ -208,7 +216,8 @@ class RegionTracker(VideoTracker):
             view.left + (x + 0.5) * view.width / side,
             view.top + (y + 0.5) * view.height / side,
         )
-        return _Vote(cells_to_box(parts == parts.ravel()[best], view), point, score)
+        cells = parts == parts.ravel()[best]
+        return _Vote(cells_to_box(cells, view), point, cells, score)
 
     def _plausible(self, segment: Segment, rough: Boxes, last_box: Boxes, frame: Image) -> Segment:
         """The outline, or the patches' own box if the outline changed its size too suddenly."""
@@ -258,6 +267,15 @@ def _labels(mask: Mask, view: Crop, vectors: Tensor) -> Tensor:
     side = round(len(vectors) ** 0.5)
     share = mask_on_grid(view.cut_mask(mask), (side, side))
     return torch.from_numpy(share).flatten().to(vectors)
+
+
+def _painted(cells: Mask, view: Crop, size_hw: tuple[int, int]) -> Mask:
+    """Cells (h, w) of a view as a mask of the frame."""
+    mask = np.zeros(size_hw, bool)
+    size = (view.width, view.height)
+    mask_in_view = cv2.resize(cells.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    view.cut_mask(mask)[:] = mask_in_view
+    return mask
 
 
 def _box_mask(box: Boxes, size_hw: tuple[int, int]) -> Mask:

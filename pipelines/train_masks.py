@@ -1,0 +1,132 @@
+"""Train a promptable mask head on things with masks.
+
+The head that ships here, from nothing (prepare the data first, see data/README.md):
+
+    python pipelines/train_masks.py --out runs/masks/s42 --coco128 DATA/coco128_seg \
+        --clothing DATA/clothing_ccp --bsds DATA/bsds500 --scenes SCENES
+
+A killed run goes on where it was if the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ren_core.command import exit_code
+from ren_core.encoders.catalog import NAMES
+from ren_core.errors import ConfigError
+from ren_core.training.masks.run import MaskJob, MaskRecipe, run_mask_training
+from ren_core.training.masks.sources import PastedSource, PieceSource
+from ren_core.training.rle_store import store_source
+from ren_core.training.sources import (
+    RegionSource,
+    Subset,
+    bsds_source,
+    coco_source,
+    label_folder_source,
+    scene_source,
+    yolo_source,
+)
+from ren_core.training.trainer import start_worker
+
+HELD_COCO128 = 28
+"""The last so many pictures of COCO128 are for measuring only."""
+LEAST_PIECE = 0.005
+"""Smallest piece of a label map, as a share of its picture."""
+FURNITURE = range(128, 256)
+"""Instance ids of rendered scenes that are no things."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train and write the head; 0 done, 1 failed, 2 usage."""
+    args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return exit_code(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train and write the head."""
+    recipe = MaskRecipe(encoder=args.encoder)
+    typed = {n: getattr(args, n) for n in ("steps", "seed", "learning_rate", "precision")}
+    changes = {name: value for name, value in typed.items() if value is not None}
+    job = MaskJob(
+        recipe=replace(recipe, train=replace(recipe.train, **changes)),
+        sources=open_sources(args),
+        out=args.out,
+        target=args.save or args.out / "mask_head.safetensors",
+        cache=args.cache,
+        stop_after=args.stop_after,
+    )
+    seconds = run_mask_training(job, start_worker(args.device))
+    print(f"{job.target}  {seconds:.0f} s")
+
+
+def open_sources(args: argparse.Namespace) -> dict[str, RegionSource]:
+    """The sources that were given, by kind; things of all of them are pasted into pictures too.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    sources: dict[str, RegionSource] = {}
+    if args.coco128:
+        folders = (args.coco128 / "images" / "train2017", args.coco128 / "labels" / "train2017")
+        whole = yolo_source(*folders)
+        sources["coco"] = Subset(whole, range(len(whole.entries) - HELD_COCO128))
+    if args.coco:
+        sources["coco"] = coco_source(*args.coco)
+    if args.clothing:
+        labels = label_folder_source(args.clothing / "images", args.clothing / "labels")
+        sources["clothing"] = PieceSource(labels, LEAST_PIECE, whole=True)
+    if args.bsds:
+        sources["bsds"] = PieceSource(bsds_source(args.bsds), LEAST_PIECE)
+    if args.scenes:
+        sources["scenes"] = replace(scene_source(args.scenes), nothing=(0, *FURNITURE))
+    if args.regions:
+        sources["regions"] = store_source(args.regions)
+    if not sources:
+        raise ConfigError("give at least one of --coco128, --coco, --clothing, --bsds, --scenes")
+    things = sources.get("coco")
+    if things is not None:
+        pictures = sources.get("bsds", things)
+        sources["pasted"] = PastedSource(things, pictures)
+    return sources
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of caches, curves, states")
+    parser.add_argument("--save", type=Path, help="file of the head (OUT/mask_head.safetensors)")
+    parser.add_argument("--cache", type=Path, help="encoded windows, shared by runs (OUT/cache)")
+    parser.add_argument("--encoder", choices=NAMES, default="embedded", help="frozen encoder")
+    parser.add_argument("--device", default="cpu", help="torch device")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own)")
+    parser.add_argument("--stop-after", type=int, help="stop after so many steps, to go on later")
+    parser.add_argument("--steps", type=int, help="optimiser steps")
+    parser.add_argument("--seed", type=int, help="of weights, batches and prompts")
+    parser.add_argument("--learning-rate", type=float, help="peak")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), help="of the training")
+
+    data = parser.add_argument_group("things with masks (one or more)")
+    data.add_argument("--coco128", type=Path, help="images/train2017, labels/train2017 (YOLO text)")
+    data.add_argument("--coco", type=Path, nargs=2, help="pictures, and an instances_*.json")
+    data.add_argument("--clothing", type=Path, help="images/, and label maps in labels/")
+    data.add_argument("--bsds", type=Path, help="BSDS500: images/<split>, segmentations/<split>")
+    data.add_argument("--scenes", type=Path, help="rendered scenes with instance ids")
+    data.add_argument("--regions", type=Path, help="store made by pipelines/extract_regions.py")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""Windows about things with their frozen features on disk, made once, read every step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from ren_core.configuration import Count, Seed, Share, configuration
+from ren_core.encoders.base import FeatureLevels, PatchEncoder, squash
+from ren_core.geometry import Mask, mask_to_box
+from ren_core.images import Image
+from ren_core.regions import mask_on_grid
+from ren_core.stages import atomic_path, digest, open_stage
+from ren_core.training.sources import RegionSource, picture_fingerprints
+
+logger = logging.getLogger(__name__)
+
+LEAST_SIDE = 12  # px: the longer side of the smallest things
+_Zoom = Annotated[float, Field(ge=1, le=100)]
+
+
+@configuration()
+class WindowConfig:
+    """What decides the windows of one source.
+
+    Attributes:
+        source: Name of the source.
+        encoder: Name of the encoder.
+        per_picture: Windows of every picture.
+        zoom: Least and largest side of a window, in multiples of its thing's longer side.
+        shift: A window's middle is moved by up to this share of its side.
+        degrade: Chance of each fault: blur, few pixels, a wrong exposure.
+        seed: Of the draws; every window has a generator of its own.
+    """
+
+    source: str
+    encoder: str
+    per_picture: Count = 3
+    zoom: tuple[_Zoom, _Zoom] = (1.2, 6.0)
+    shift: Share = 0.15
+    degrade: Share = 0.25
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window about a thing.
+
+    Attributes:
+        picture: (h, w, 3) uint8 RGB.
+        mask: (h, w) the thing.
+    """
+
+    picture: Image
+    mask: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSample:
+    """A window as the trainer needs it.
+
+    Attributes:
+        levels: Features (C, side, side) from coarse to fine, float16.
+        shares: (4g, 4g) uint8, how much of each cell the thing covers, 255 = all.
+    """
+
+    levels: tuple[Tensor, Tensor, Tensor]
+    shares: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCache:
+    """Complete windows of one source.
+
+    Attributes:
+        directory: Holds one safetensors file per picture.
+        pictures: Numbers of the pictures.
+        per_picture: Windows in a file; a picture without things has none.
+    """
+
+    directory: Path
+    pictures: Sequence[int]
+    per_picture: int
+
+    def read(self, picture: int, number: int) -> WindowSample | None:
+        """One window; None if the picture shows no thing."""
+        with safe_open(str(_file(self.directory, picture)), framework="pt") as file:
+            if "shares" not in file.keys():  # noqa: SIM118 - no mapping
+                return None
+            patches, middle, fine = (file.get_slice(name)[number] for name in NAMES)
+            return WindowSample((patches, middle, fine), file.get_slice("shares")[number].numpy())
+
+
+NAMES = ("patches", "middle", "fine")
+
+
+def build_windows(
+    source: RegionSource,
+    encoder: PatchEncoder,
+    config: WindowConfig,
+    *,
+    out: Path,
+    fingerprint: str = "",
+    dtype: torch.dtype = torch.float32,
+) -> WindowCache:
+    """Draw and encode the windows of every picture of a source that is not there yet.
+
+    Args:
+        source: Pictures with things.
+        encoder: The frozen encoder, on the device where it shall run.
+        config: What the windows are.
+        out: Folder of the caches.
+        fingerprint: Identity of the encoder's weights.
+        dtype: Precision of the encoder; other than float32 it runs under autocast.
+    """
+    prints = picture_fingerprints(source)
+    directory = open_stage(
+        out,
+        "windows",
+        config,
+        upstream=[fingerprint, str(dtype), digest(source.settings), *prints],
+        code=[__name__, "ren_core.encoders.catalog", "ren_core.training.masks.sources"],
+    )
+    pictures = range(len(prints))
+    todo = [i for i in pictures if not _file(directory, i).exists()]
+    logger.info(
+        "windows of %s: %d of %d to do in %s", config.source, len(todo), len(prints), directory
+    )
+    for index in tqdm(todo, desc=config.source, disable=None):
+        windows = draw_windows(source, config, index)
+        tensors = _encoded(windows, encoder, dtype) if windows else {"none": torch.zeros(1)}
+        with atomic_path(_file(directory, index)) as tmp:
+            save_file(tensors, tmp)
+    return WindowCache(directory, pictures, config.per_picture)
+
+
+def draw_windows(source: RegionSource, config: WindowConfig, index: int) -> list[Window]:
+    """The windows of picture ``index``; none if it shows no thing. Depends on nothing else."""
+    found = source.read(index, variant=config.seed + index)
+    boxes = [mask_to_box(mask) for mask in found.masks]
+    things = [
+        i for i, b in enumerate(boxes) if b is not None and (b[2:] - b[:2]).max() >= LEAST_SIDE
+    ]
+    if not things:
+        return []
+    windows = []
+    for number in range(config.per_picture):
+        rng = np.random.default_rng([config.seed, index, number])
+        mask = found.masks[int(rng.choice(things))]
+        windows.append(_draw(found.image, mask, config, rng))
+    return windows
+
+
+def _draw(image: Image, mask: Mask, config: WindowConfig, rng: np.random.Generator) -> Window:
+    box = mask_to_box(mask)
+    assert box is not None
+    H, W = mask.shape
+    side = float((box[2:] - box[:2]).max()) * np.exp(rng.uniform(*np.log(config.zoom)))
+    width, height = (int(np.clip(round(side), 2, limit)) for limit in (W, H))
+    x, y = (box[:2] + box[2:]) / 2 + rng.uniform(-config.shift, config.shift, 2) * side
+    left = int(np.clip(round(float(x) - width / 2), 0, W - width))
+    top = int(np.clip(round(float(y) - height / 2), 0, H - height))
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    picture, part = image[rows, columns], mask[rows, columns]
+    if rng.random() < 0.5:
+        picture, part = picture[:, ::-1], part[:, ::-1]
+    return Window(_degraded(np.ascontiguousarray(picture), config.degrade, rng), part.copy())
+
+
+def _degraded(picture: Image, chance: float, rng: np.random.Generator) -> Image:
+    """With some faults of a video's pictures."""
+    h, w = picture.shape[:2]
+    blurs, shrinks, exposes = rng.random(3) < chance
+    if blurs:  # along one direction, as a moving head does
+        length = int(rng.integers(3, max(4, min(h, w) // 20)))
+        kernel = np.zeros((length, length), np.float32)
+        kernel[length // 2] = 1 / length
+        turn = cv2.getRotationMatrix2D((length / 2 - 0.5,) * 2, float(rng.uniform(0, 180)), 1)
+        kernel = cv2.warpAffine(kernel, turn, (length, length))
+        picture = cv2.filter2D(picture, -1, kernel / max(float(kernel.sum()), 1e-6))
+    if shrinks:
+        factor = float(rng.uniform(0.25, 0.7))
+        small = (max(8, round(w * factor)), max(8, round(h * factor)))
+        picture = cv2.resize(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), (w, h))
+    if exposes:
+        gains = rng.uniform(0.6, 1.5) * rng.uniform(0.9, 1.1, 3)
+        picture = (picture * gains).clip(0, 255).astype(np.uint8)
+    return picture.astype(np.uint8)
+
+
+def _encoded(
+    windows: Sequence[Window], encoder: PatchEncoder, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    size, side = encoder.spec.input_size, 4 * encoder.spec.grid
+    device = next(encoder.parameters()).device
+    square = [
+        squash(torch.from_numpy(w.picture).permute(2, 0, 1)[None].float() / 255, size)
+        for w in windows
+    ]
+    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        levels: FeatureLevels = encoder.levels(encoder.prepare(torch.cat(square)))
+    shares = [(mask_on_grid(w.mask, (side, side)) * 255).round() for w in windows]
+    found = {name: getattr(levels, name).half().cpu().contiguous() for name in NAMES}
+    return found | {"shares": torch.from_numpy(np.stack(shares).astype(np.uint8))}
+
+
+def _file(directory: Path, index: int) -> Path:
+    return directory / f"{index:06d}.safetensors"

@@ -1,0 +1,114 @@
+"""The mask head: shapes, what it depends on, files, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ren_core.encoders.base import FeatureLevels
+from ren_core.encoders.catalog import build_encoder
+from ren_core.errors import DataError
+from ren_core.mask_head import (
+    MaskHead,
+    MaskHeadShape,
+    load_mask_head,
+    read_mask_config,
+    save_mask_head,
+)
+from tests.mask_cases import tiny_head
+
+LEVELS = (16, 12, 8)
+
+
+@pytest.fixture
+def seen():
+    g = torch.Generator().manual_seed(1)
+    levels = FeatureLevels(
+        *(torch.randn((3, c, 5 * 2**i, 5 * 2**i), generator=g) for i, c in enumerate(LEVELS))
+    )
+    return levels, torch.rand((3, 4, 20, 20), generator=g)
+
+
+def run(head, levels, maps):
+    with torch.no_grad():
+        return head(levels, maps)
+
+
+def test_three_masks_and_their_expected_ious_for_any_grid(seen):
+    output = run(tiny_head(LEVELS), *seen)
+    assert output.logits.shape == (3, 3, 20, 20)
+    assert output.iou_logits.shape == (3, 3)
+
+
+def test_prompts_of_a_batch_do_not_see_each_other(seen):
+    head, (levels, maps) = tiny_head(LEVELS), seen
+    whole = run(head, levels, maps)
+    alone = FeatureLevels(levels.patches[1:2], levels.middle[1:2], levels.fine[1:2])
+    one = run(head, alone, maps[1:2])
+    torch.testing.assert_close(one.logits[0], whole.logits[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one.iou_logits[0], whole.iou_logits[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("level", ["patches", "middle", "fine"])
+def test_every_level_counts(seen, level):
+    head, (levels, maps) = tiny_head(LEVELS), seen
+    other = replace(levels, **{level: getattr(levels, level).flip(0)})
+    assert not torch.allclose(run(head, levels, maps).logits, run(head, other, maps).logits)
+
+
+@pytest.mark.parametrize("channel", range(4))
+def test_every_map_of_the_prompt_counts(seen, channel):
+    head, (levels, maps) = tiny_head(LEVELS), seen
+    other = maps.clone()
+    other[:, channel] = 0
+    assert not torch.allclose(run(head, levels, maps).logits, run(head, levels, other).logits)
+
+
+def test_the_shipped_shape_is_small():
+    head = MaskHead(MaskHeadShape((384, 32, 24)))
+    assert sum(p.numel() for p in head.parameters()) < 3e6
+
+
+def test_a_file_holds_head_shape_and_what_is_said_of_it(seen, tmp_path):
+    head, path = tiny_head(LEVELS), tmp_path / "head.safetensors"
+    save_mask_head(path, head, {"encoder": "embedded"})
+    loaded = load_mask_head(path, expected_levels=LEVELS)
+    assert read_mask_config(path) == {"encoder": "embedded"}
+    assert loaded.shape == head.shape
+    torch.testing.assert_close(
+        run(loaded, *seen).logits, run(head, *seen).logits, rtol=0, atol=2e-2
+    )
+
+
+def test_what_does_not_fit_is_refused_in_one_sentence(tmp_path):
+    path = tmp_path / "head.safetensors"
+    with pytest.raises(DataError, match="train one with"):
+        load_mask_head(path, expected_levels=LEVELS)
+    save_file({"x": torch.ones(1)}, path)
+    with pytest.raises(DataError, match="no mask head"):
+        load_mask_head(path, expected_levels=LEVELS)
+    save_mask_head(path, tiny_head(LEVELS), {})
+    with pytest.raises(DataError, match="channels"):
+        load_mask_head(path, expected_levels=(17, 12, 8))
+    path.write_bytes(b"nothing")
+    with pytest.raises(DataError, match="readable"):
+        load_mask_head(path, expected_levels=LEVELS)
+
+
+@pytest.mark.parametrize("name", ["embedded", "dinov2-vits14"])
+def test_every_kind_of_encoder_gives_three_levels(name):
+    size = 56
+    encoder = build_encoder(name, pretrained=False, input_size=size, for_levels=True)
+    image = torch.rand((1, 3, 30, 40), generator=torch.Generator().manual_seed(0))
+    square = encoder.prepare(image)
+    with torch.no_grad():
+        levels = encoder.levels(square)
+    grid = size // 14
+    shapes = [tuple(level.shape[1:]) for level in (levels.patches, levels.middle, levels.fine)]
+    widths = encoder.level_widths
+    assert shapes == [(w, grid * 2**i, grid * 2**i) for i, w in enumerate(widths)]
+    own = encoder.encode(square)
+    assert torch.equal(levels.patches[:, : own.shape[1]], own)

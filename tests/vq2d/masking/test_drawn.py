@@ -1,0 +1,161 @@
+"""Masks drawn by a mask head that knows red, and tracks on them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from ren_core.geometry import box_iou
+from ren_core.mask_model import DrawnMasks
+from tests.tiny import tiny_ren
+from vq2d.masking.base import Place
+from vq2d.masking.drawn import MaskConfig, MaskSegmenter
+from vq2d.masking.outline import Rough
+from vq2d.masking.region_tracker import RegionTracker, RegionTrackerConfig
+
+H, W = 90, 120
+RED, BLUE, GREY = (220, 30, 30), (30, 30, 220), (110, 110, 110)
+S = 64
+
+
+def picture(box, other=None):
+    image = np.full((H, W, 3), GREY, np.uint8)
+    for place, colour in ((box, RED), (other, BLUE)):
+        if place is not None:
+            x1, y1, x2, y2 = np.array(place).astype(int)
+            image[max(y1, 0) : y2, max(x1, 0) : x2] = colour
+    return image
+
+
+class Painter:
+    """Draws the red part of a picture, the blue part, and all that is not grey.
+
+    It expects most of the part that fills most of the picture.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self.prompts: list = []
+
+    def draw(self, images, prompts):
+        self.calls.append(len(images))
+        self.prompts += list(prompts)
+        return [self._drawn(image) for image in images]
+
+    def _drawn(self, image):
+        red = (image[..., 0] > 150) & (image[..., 2] < 100)
+        blue = (image[..., 2] > 150) & (image[..., 0] < 100)
+        parts = [red, blue, red | blue]
+        logits = [
+            cv2.resize(p.astype(np.float32), (S, S), interpolation=cv2.INTER_AREA) - 0.5
+            for p in parts
+        ]
+        expected = np.array([p.mean() - 0.01 * i for i, p in enumerate(parts)], np.float32)
+        order = np.argsort(-expected)
+        return DrawnMasks(np.stack(logits)[order], expected[order], image.shape[:2])
+
+
+def segmenter(**settings):
+    return MaskSegmenter(tiny_ren(), Painter(), MaskConfig(**settings))
+
+
+@pytest.mark.parametrize("box", [(50, 40, 66, 56), (5, 3, 85, 80), (100, 70, 120, 90)])
+def test_a_point_finds_its_thing(box):
+    point = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    segment = segmenter().from_point(picture(box), point)
+    assert float(box_iou(segment.box_xyxy, np.array(box, np.float32))) > 0.9
+    assert segment.mask[int(point[1]), int(point[0])]
+    assert segment.mask.shape == (H, W)
+
+
+def test_likeness_to_the_query_outweighs_what_the_head_expects():
+    red, blue = (20, 20, 40, 40), (50, 20, 90, 70)
+    image = picture(red, blue)
+    own = segmenter(likeness=20.0)
+    look = own.appearance_of(image, image[..., 0] > 150)[None]
+    place = Place(image, (38.0, 38.0))
+    assert float(box_iou(own.from_points([place])[0].box_xyxy, np.array(red))) < 0.6
+    chosen = own.from_points([place], appearance=look)[0]
+    assert float(box_iou(chosen.box_xyxy, np.array(red, np.float32))) > 0.85
+
+
+def test_places_are_drawn_together_as_they_are_alone():
+    boxes = [(50, 40, 66, 56), (5, 3, 85, 80), (100, 70, 120, 90)]
+    places = [Place(picture(b), ((b[0] + b[2]) / 2, (b[1] + b[3]) / 2)) for b in boxes]
+    together = segmenter(passes=2)
+    found = together.from_points(places)
+    assert len(together.model.calls) == 3  # once for all windows, once for each pass
+    for segment, place in zip(found, places, strict=True):
+        alone = segmenter(passes=2).from_point(place.image, place.point_xy)
+        assert (segment.mask == alone.mask).all()
+        assert segment.score == alone.score
+    assert together.from_points([]) == []
+
+
+def test_a_second_pass_looks_closer_with_the_first_mask_as_prompt():
+    own = segmenter(zooms=(1.0,), passes=1)
+    own.from_point(picture((50, 40, 66, 56)), (58, 48))
+    first, *_, last = own.model.prompts
+    assert first.mask is None
+    assert last.mask is not None
+    assert max(last.mask.shape) == 32  # twice the thing
+
+
+def test_a_box_is_asked_in_a_window_around_it():
+    box = np.array([50, 40, 66, 56], np.float32)
+    own = segmenter(around=3.0)
+    segment = own.from_box(picture(box), box + np.array([-3, -3, 3, 3], np.float32))
+    assert float(box_iou(segment.box_xyxy, box)) > 0.9
+    (prompt,) = own.model.prompts
+    np.testing.assert_allclose(prompt.box_xyxy, [22, 22, 44, 44], atol=1)
+    assert own.from_box(picture(None), box) is None
+
+
+def test_a_rough_mask_is_the_prompt_where_there_is_one():
+    box, own = (50, 40, 66, 56), segmenter()
+    rough = np.zeros((H, W), bool)
+    rough[36:60, 48:72] = True
+    (segment,) = own.outlines(
+        [Rough(picture(box), np.array([48, 36, 72, 60], np.float32), (58, 48), rough)]
+    )
+    assert float(box_iou(segment.box_xyxy, np.array(box, np.float32))) > 0.9
+    (prompt,) = own.model.prompts
+    assert prompt.box_xyxy is None
+    assert prompt.mask.sum() == 24 * 24
+
+
+def test_specks_beside_a_thing_do_not_widen_its_box():
+    image = picture((50, 40, 66, 56))
+    image[10:13, 10:13] = RED
+    point = (58, 48)
+    kept = segmenter(zooms=(1.0,), passes=0, speck=0.0).from_point(image, point)
+    dropped = segmenter(zooms=(1.0,), passes=0, speck=0.25).from_point(image, point)
+    assert kept.box_xyxy[0] < 20
+    assert dropped.box_xyxy[0] > 45
+
+
+class Clip:
+    size_hw = (H, W)
+
+    def __init__(self, boxes):
+        self.boxes = boxes
+
+    def __len__(self):
+        return len(self.boxes)
+
+    def __getitem__(self, i):
+        return picture(self.boxes[i])
+
+
+MOVING = [None, None, *[(10 + 6 * i, 30, 30 + 6 * i, 50) for i in range(8)], None, None]
+
+
+@pytest.mark.parametrize(("stop", "expected"), [(12, range(5, 10)), (-1, range(5, 1, -1))])
+def test_a_thing_is_followed_until_it_disappears(stop, expected):
+    tracker = RegionTracker(segmenter(), RegionTrackerConfig(lost=0.9, min_view=0.5))
+    steps = list(tracker.track(Clip(MOVING), 5, np.array(MOVING[5], np.float32), stop))
+    assert [s.frame_idx for s in steps] == list(expected)
+    for step in steps:
+        true = np.array(MOVING[step.frame_idx], np.float32)
+        assert float(box_iou(step.box_xyxy, true)) > 0.85
