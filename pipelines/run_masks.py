@@ -17,7 +17,14 @@ from eval.masks.prompts import MAKERS, make_prompts
 from eval.masks.protocol import Method, Prompt
 from eval.masks.sheet import draw_worst
 from eval.masks.trials import MaskFigures, MaskRow, Trial, run_trial
-from pipelines.shared.masks import CLIP_SETS, METHODS, SETS, found_prompts, read_things
+from pipelines.shared.masks import (
+    CLIP_SETS,
+    METHODS,
+    SETS,
+    found_prompts,
+    head_method,
+    read_things,
+)
 from pipelines.shared.reid import table
 from ren_core.command import check_device, exit_code
 from ren_core.errors import ConfigError
@@ -39,6 +46,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS), help="(all)")
     parser.add_argument(
         "--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="(all)"
+    )
+    parser.add_argument(
+        "--heads",
+        nargs="*",
+        default=["embedded"],
+        metavar="FILE",
+        help="mask heads to measure too (embedded, which ships here)",
     )
     parser.add_argument(
         "--data",
@@ -79,10 +93,9 @@ def run(args: argparse.Namespace) -> None:
     if args.found and not set(CLIP_SETS) & set(args.sets):
         raise ConfigError(f"--found needs one of the sets {', '.join(CLIP_SETS)}")
     _, config, compute = chosen_config(args)
-    if config.masking != "region":
-        raise ConfigError(f"u2netp is a method of preset embedded, not of {args.preset}")
     models = functools.cache(lambda: build_localizer(config, compute).models)
     methods = [METHODS[name](models) for name in args.methods]
+    methods += [head_method(models, head) for head in args.heads]
     figures: list[MaskFigures] = []
     rows: list[MaskRow] = []
     for trials in all_trials(methods, args):

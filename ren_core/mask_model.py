@@ -52,6 +52,7 @@ class MaskModel:
 
     Attributes:
         max_batch: Most pictures that the network sees at once.
+        run_network: Encoder and head as they are computed here, see ``_MaskNetwork``.
     """
 
     def __init__(
@@ -64,9 +65,9 @@ class MaskModel:
         self.size = encoder.spec.input_size
         self.side = 4 * encoder.spec.grid
         self._network = _MaskNetwork(self.encoder, self.head)
-        self._run: Network = self._in_torch
+        self.run_network: Network = self._in_torch
         if self.compute.engine == "openvino":
-            self._run = CompiledModule(
+            self.run_network = CompiledModule(
                 self._network, dtype=self.compute.dtype, free_axes=[(0,), (0,)]
             )
 
@@ -110,7 +111,7 @@ class MaskModel:
                 for prompt, size in zip(asked, sizes, strict=True)
             ]
             square = torch.cat([self._square(image) for image in some])
-            drawn = self._run(square, torch.from_numpy(np.stack(maps)))
+            drawn = self.run_network(square, torch.from_numpy(np.stack(maps)))
             rows = drawn.float().cpu().numpy()
             found += [self._sorted(row, size) for row, size in zip(rows, sizes, strict=True)]
         return found

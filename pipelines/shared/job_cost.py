@@ -18,6 +18,7 @@ from vq2d.job import runner as job
 from vq2d.job.runner import Runner
 from vq2d.localize import localizer as stages
 from vq2d.localize.localizer import Localizer
+from vq2d.masking.drawn import MaskSegmenter
 from vq2d.masking.region import RegionSegmenter
 from vq2d.scoring.breakdown import ANNOTATION_FPS
 from vq2d.show.gallery import draw_all
@@ -196,6 +197,9 @@ def _watch(localizer: Localizer, recorder: _Recorder) -> None:
     ren, segmenter = localizer.models.encoder.ren, localizer.models.segmenter
     ren.run_encoder = recorder.watched("encoder", ren.run_encoder)
     ren.run_head = recorder.watched("head", ren.run_head)
+    if isinstance(segmenter, MaskSegmenter):
+        model = segmenter.model
+        model.run_network = recorder.watched("masks", model.run_network)
     if isinstance(segmenter, RegionSegmenter):
         saliency: Any = segmenter.outliner.saliency
         saliency.network = recorder.watched("saliency", saliency.network)

@@ -23,6 +23,7 @@ from pipelines.shared.cases import pointing_cases
 from ren_core.errors import DataError
 from ren_core.geometry import Boxes
 from ren_core.images import Image
+from ren_core.mask_model import MaskModel
 from ren_core.training.sources import Subset, yolo_source
 from vq2d.ego4d.annotations import annotation_path, load_annotations
 from vq2d.ego4d.clips import open_clip
@@ -30,6 +31,9 @@ from vq2d.job.answers import load_localization
 from vq2d.job.runner import answer_path
 from vq2d.localize.models import Models
 from vq2d.masking.base import Place, PromptableSegmenter, Segment
+from vq2d.masking.drawn import MaskSegmenter
+from vq2d.masking.region import RegionSegmenter
+from vq2d.masking.saliency import Saliency
 from vq2d.types import FrameSource, VisualQuery
 
 FRAME_STEP = 5  # of davis_dev
@@ -171,8 +175,22 @@ def segmenter_method(name: str, segmenter: PromptableSegmenter, *, expects: bool
     return Method(name, from_boxes, from_points)
 
 
+def head_method(models: LoadModels, head: str) -> Method:
+    """A mask head as a method; its name is that of its file.
+
+    Args:
+        models: Its REN compares what is drawn, and says how networks are computed.
+        head: ``"embedded"``, or a file.
+    """
+    ren = models().encoder.ren
+    segmenter = MaskSegmenter(ren, MaskModel.from_pretrained(head, ren.compute))
+    return segmenter_method(f"head {Path(head).stem}", segmenter, expects=True)
+
+
 def _u2netp(models: LoadModels) -> Method:
-    return segmenter_method("u2netp", models().segmenter)
+    ren = models().encoder.ren
+    segmenter = RegionSegmenter(ren, Saliency(engine=ren.compute.engine))
+    return segmenter_method("u2netp", segmenter)
 
 
 def _gated(models: LoadModels) -> Method:
@@ -192,4 +210,4 @@ METHODS: dict[str, Callable[[LoadModels], Method]] = {
     "grabcut": lambda _: Method("grabcut", from_boxes=grabcut),
     "gated": _gated,
 }
-"""A new segmenter is one line: ``lambda models: segmenter_method(NAME, ..., expects=True)``."""
+"""By name; mask heads come beside them."""

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from pipelines import run_masks
+from pipelines.shared import masks as shared_masks
 from pipelines.shared.masks import found_prompts, read_things, segmenter_method
 from ren_core.errors import DataError
+from ren_core.mask_model import MaskModel
 from tests.clips import FRAMES, RED, H, W, clip_json, frame, place, query_set, write_annotations
 from tests.eval.reid.coloured_videos import RED as PAINT
 from tests.eval.reid.coloured_videos import picture, write_video
 from tests.job import CONFIG, make_runner, tiny_localizer
+from tests.mask_cases import tiny_head
 from tests.synthetic import write_video as encode_video
-from tests.tiny import ColourSegmenter, tiny_ren
-from vq2d.localize.localizer import Localizer
-from vq2d.localize.models import Models
+from tests.tiny import ColourSegmenter, TinyEncoder
 from vq2d.masking.region import RegionConfig, RegionSegmenter
 
 POLYGON = "0 0.1 0.2 0.6 0.2 0.6 0.7 0.1 0.7\n"  # 50 by 40 px of 100 by 80
@@ -61,13 +62,13 @@ def red_is_salient(images, side):
 def measure(tmp_path, monkeypatch):
     """The command on the data of ``tmp_path``, with tiny models; its exit code."""
 
-    def build(config, compute):
-        tiny = tiny_localizer(CONFIG).models
-        segmenter = RegionSegmenter(tiny_ren(), red_is_salient, RegionConfig(similarity=0.6))
-        return Localizer(Models(tiny.encoder, segmenter, tiny.tracker), CONFIG)
+    def regions(ren, saliency):
+        return RegionSegmenter(ren, saliency, RegionConfig(similarity=0.6))
 
-    monkeypatch.setattr(run_masks, "build_localizer", build)
-    exact = ("--engine", "torch", "--dtype", "float32", "--data", str(tmp_path))
+    monkeypatch.setattr(run_masks, "build_localizer", lambda *_: tiny_localizer(CONFIG))
+    monkeypatch.setattr(shared_masks, "Saliency", lambda engine: red_is_salient)
+    monkeypatch.setattr(shared_masks, "RegionSegmenter", regions)
+    exact = ("--engine", "torch", "--dtype", "float32", "--data", str(tmp_path), "--heads")
     return lambda *options: run_masks.main([*exact, *options])
 
 
@@ -88,13 +89,26 @@ def test_every_method_answers_every_prompt_that_it_takes(measure, tmp_path, caps
     assert figures["point", "u2netp"]["mask_iou"] > 0.9
     assert figures["box", "u2netp"]["expected_iou"] is None
     assert [row["name"] for row in result["rows"]] == ["red/00000"] * len(figures)
-    assert result["config"]["masking"] == "region"
+    assert result["config"]["masking"] == "head"
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 1 + 1 + len(figures)
     sheets = sorted(path.name for path in out.parent.glob("*.png"))
     kinds = ("box", "edge", "loose", "point")
     assert sheets == [f"masks_davis_dev_{kind}.png" for kind in kinds]
     assert cv2.imread(str(out.parent / sheets[0])).shape[1] == 2 * 206
+
+
+def test_heads_say_what_they_expect(measure, tmp_path, monkeypatch):
+    write_davis(tmp_path)
+    encoder, out = TinyEncoder(), tmp_path / "masks.json"
+    model = MaskModel(encoder, tiny_head(encoder.level_widths))
+    monkeypatch.setattr(shared_masks.MaskModel, "from_pretrained", lambda head, compute: model)
+    options = ("--sets", "davis_dev", "--methods", "filled", "--out", str(out))
+    assert measure("a/one.safetensors", "b/two.safetensors", *options) == 0
+    figures = {(f["prompt"], f["method"]): f for f in json.loads(out.read_text())["figures"]}
+    assert {m for k, m in figures if k == "point"} == {"head one", "head two"}
+    assert 0 <= figures["box", "head one"]["expected_iou"] <= 1
+    assert figures["box", "head two"]["expected_error"] >= 0
 
 
 def test_held_pictures_are_the_last_ones_and_small_things_are_left_out(measure, tmp_path):

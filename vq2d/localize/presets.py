@@ -66,7 +66,7 @@ PRESETS: dict[str, VQ2DConfig] = {
         ren="embedded",
         grid_size=12,
         input_size=168,
-        masking="region",
+        masking="head",
         encode=EncodeConfig(colour=0.25),
         tokens=TokenConfig(frame_stride=2),
         query=QueryConfig(crop_factors=_FEW_ZOOMS),

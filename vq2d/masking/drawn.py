@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ren_core.configuration import Share, configuration
-from ren_core.geometry import Boxes, Mask, box_iou, clip_boxes, mask_to_box
+from ren_core.geometry import Boxes, Mask, box_iou, clip_boxes, expand_box, mask_to_box
 from ren_core.images import Image
 from ren_core.mask_model import DrawnMasks, MaskModel
 from ren_core.mask_prompts import MaskPrompt
@@ -34,36 +34,35 @@ class MaskConfig:
         zooms: Sides of the windows around a point, in shares of the frame's longer side; each
             window proposes masks.
         around: Side of the window around a box, in multiples of its longer side.
-        passes: Times that a mask drawn from a point is drawn again, from itself.
-        likeness: Weight of a mask's likeness to the query beside its expected IoU.
+        growth: The box of a mask, in its own frame or moved to the next, is asked for with its
+            sides multiplied by this, so that a thing can grow and a part become its whole.
+        passes: Times that a mask drawn from a point is drawn again, from its box.
         speck: Parts of a mask smaller than this share of its largest are dropped.
     """
 
     head: str = "embedded"
     zooms: Annotated[tuple[_Window, ...], Field(min_length=1, max_length=32)] = (0.33, 0.6, 1.0)
-    around: Annotated[float, Field(ge=1, le=20)] = 2.0
+    around: Annotated[float, Field(ge=1, le=20)] = 1.5
+    growth: Annotated[float, Field(ge=1, le=10)] = 1.3
     passes: Annotated[int, Field(ge=0, le=5)] = 1
-    likeness: Annotated[float, Field(ge=0, le=100)] = 1.0
     speck: Share = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A question to the mask head: what it sees, and what is known, in frame pixels."""
+    """A question to the mask head: what it sees, and a box or a point, in frame pixels."""
 
     image: Image
     window: Crop
     box_xyxy: Boxes | None = None
     point_xy: tuple[float, float] | None = None
-    mask: Mask | None = None
 
     def prompt(self) -> MaskPrompt:
         """What is known, in pixels of the window."""
-        box, point, mask, window = self.box_xyxy, self.point_xy, self.mask, self.window
+        box, point, window = self.box_xyxy, self.point_xy, self.window
         return MaskPrompt(
             None if box is None else window.box_to_crop(box),
             None if point is None else window.points_to_crop(np.array([point], np.float32)),
-            None if mask is None else window.cut_mask(mask),
         )
 
 
@@ -87,8 +86,8 @@ class MaskSegmenter(OutliningSegmenter):
         """Segment the thing at each place.
 
         Windows of several sizes propose masks from a part to the whole; the different ones are
-        drawn again in a window that fits them. The best by expected IoU, and by likeness to
-        ``appearance`` if that is given, is taken.
+        drawn again in a window that fits them. The one that looks most like ``appearance`` is
+        taken; without it, the one whose IoU is expected to be highest.
         """
         looks, owner = [], []
         for at, place in enumerate(places):
@@ -122,23 +121,26 @@ class MaskSegmenter(OutliningSegmenter):
         return pooled_appearance(self.ren, image, mask)
 
     def outlines(self, roughs: Sequence[Rough]) -> list[Segment | None]:
-        """The thing about each rough box (and at its point, if given)."""
+        """The thing that fills each box: the moved one of another frame, where there is one.
+
+        A box of patches is coarse, and a thing nearly keeps its size from frame to frame.
+        """
         looks = []
         for rough in roughs:
-            window = self._around(rough.box_xyxy, rough.image)
-            box = rough.box_xyxy if rough.mask is None else None
-            looks.append(_Look(rough.image, window, box, rough.point_xy, rough.mask))
+            moved = rough.moved_xyxy
+            box = rough.box_xyxy if moved is None else expand_box(moved, self.config.growth)
+            looks.append(_Look(rough.image, self._around(box, rough.image), box))
         return [own[0] if own else None for own in self._draw(looks)]
 
     def _again(
         self, places: Sequence[Place], found: Sequence[Sequence[Segment]]
     ) -> list[list[Segment]]:
-        """The segments of each place, drawn again from themselves."""
+        """The segments of each place, drawn again from their own boxes, which may have grown."""
         looks, owner = [], []
         for at, (place, own) in enumerate(zip(places, found, strict=True)):
             for segment in own:
-                window = self._around(segment.box_xyxy, place.image)
-                looks.append(_Look(place.image, window, None, place.point_xy, segment.mask))
+                box = expand_box(segment.box_xyxy, self.config.growth)
+                looks.append(_Look(place.image, self._around(box, place.image), box))
                 owner.append(at)
         again: list[list[Segment]] = [[] for _ in places]
         for at, segments in zip(owner, self._draw(looks), strict=True):
@@ -168,18 +170,14 @@ class MaskSegmenter(OutliningSegmenter):
     def _with_likeness(
         self, places: Sequence[Place], found: Sequence[Sequence[Segment]], appearance: Tensor
     ) -> list[list[Segment]]:
-        """Segments whose score is expected IoU and likeness to ``appearance`` (K, D)."""
+        """Segments whose score is their likeness to ``appearance`` (K, D)."""
         images = [place.image for place, own in zip(places, found, strict=True) for _ in own]
         masks = [segment.mask for own in found for segment in own]
         if not masks:
             return [list(own) for own in found]
         looks = pooled_appearances(self.ren, images, masks)
         likeness = iter((looks @ appearance.to(looks).T).amax(dim=1).tolist())
-        weight = self.config.likeness
-        return [
-            [replace(s, score=(s.score + weight * next(likeness)) / (1 + weight)) for s in own]
-            for own in found
-        ]
+        return [[replace(segment, score=next(likeness)) for segment in own] for own in found]
 
     def _windows(self, place: Place) -> list[Crop]:
         """The different windows around a place."""

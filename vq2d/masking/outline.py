@@ -26,15 +26,16 @@ class Rough:
 
     Attributes:
         image: RGB.
-        box_xyxy: (4,) pixels.
+        box_xyxy: (4,) pixels, around patches that are like it.
         point_xy: A point of the thing, if one is known.
-        mask: (H, W) what is roughly the thing, if that is known better than its box.
+        moved_xyxy: (4,) pixels: its box in another frame, moved to those patches; None if there is
+            no other frame.
     """
 
     image: Image
     box_xyxy: Boxes
     point_xy: tuple[float, float] | None = None
-    mask: Mask | None = None
+    moved_xyxy: Boxes | None = None
 
 
 class OutliningSegmenter(PromptableSegmenter):

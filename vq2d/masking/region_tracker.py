@@ -19,7 +19,7 @@ from ren_core.images import Image, to_tensor
 from ren_core.regions import mask_on_grid
 from vq2d.masking.base import Segment, TrackStep, VideoTracker
 from vq2d.masking.outline import OutliningSegmenter, Rough
-from vq2d.masking.region import OutlineSize, cells_to_box
+from vq2d.masking.region import cells_to_box
 from vq2d.types import FrameSource
 from vq2d.video.crops import Crop, square_crop
 
@@ -36,7 +36,6 @@ class RegionTrackerConfig:
         inside: A patch belongs to the object if at least this share of the votes says so.
         lost: The track ends when the best patch is less similar to the object's than this.
         sure: At this similarity or above, the frame's patches replace those remembered last.
-        outline_size: Side in pixels at which the saliency network sees the crop.
         stride: Frames from one look to the next; boxes between them are interpolated.
         max_growth: A box that grows or shrinks (area) by more than this factor in one frame is
             replaced by the patches' own box.
@@ -49,7 +48,6 @@ class RegionTrackerConfig:
     inside: Share = 0.5
     lost: Cosine = 0.5
     sure: Cosine = 0.65
-    outline_size: OutlineSize = 224
     stride: Annotated[int, Field(ge=1, le=1000)] = 1
     max_growth: Annotated[float, Field(ge=1, le=1000)] = 2.0
 
@@ -77,15 +75,15 @@ class _Vote:
     """What patches say of the object.
 
     Attributes:
-        box_xyxy: Rough box, in the frame.
+        box_xyxy: Of its patches, in the frame.
         point_xy: Centre of the best patch.
-        cells: (h, w) patches of the view that belong to it.
+        moved_xyxy: Its last box, moved to its patches.
         score: Similarity of the best patch.
     """
 
     box_xyxy: Boxes
     point_xy: tuple[float, float]
-    cells: Mask
+    moved_xyxy: Boxes
     score: float
 
 
@@ -185,8 +183,8 @@ class RegionTracker(VideoTracker):
         vectors = self._vectors(images, views)
         seen = [self._vote(*known) for known in zip(vectors, views, ways, strict=True)]
         roughs = [
-            Rough(image, vote.box_xyxy, vote.point_xy, _painted(vote.cells, view, size_hw))
-            for image, vote, view in zip(images, seen, views, strict=True)
+            Rough(image, vote.box_xyxy, vote.point_xy, vote.moved_xyxy)
+            for image, vote in zip(images, seen, strict=True)
             if vote is not None
         ]
         outlines = iter(self.segmenter.outlines(roughs))
@@ -217,7 +215,8 @@ class RegionTracker(VideoTracker):
             view.top + (y + 0.5) * view.height / side,
         )
         cells = parts == parts.ravel()[best]
-        return _Vote(cells_to_box(cells, view), point, cells, score)
+        moved = _moved(way.last.box_xyxy, cells, view)
+        return _Vote(cells_to_box(cells, view), point, moved, score)
 
     def _plausible(self, segment: Segment, rough: Boxes, last_box: Boxes, frame: Image) -> Segment:
         """The outline, or the patches' own box if the outline changed its size too suddenly."""
@@ -269,13 +268,13 @@ def _labels(mask: Mask, view: Crop, vectors: Tensor) -> Tensor:
     return torch.from_numpy(share).flatten().to(vectors)
 
 
-def _painted(cells: Mask, view: Crop, size_hw: tuple[int, int]) -> Mask:
-    """Cells (h, w) of a view as a mask of the frame."""
-    mask = np.zeros(size_hw, bool)
-    size = (view.width, view.height)
-    mask_in_view = cv2.resize(cells.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    view.cut_mask(mask)[:] = mask_in_view
-    return mask
+def _moved(box: Boxes, cells: Mask, view: Crop) -> Boxes:
+    """A box, moved so that its middle is the centroid of some cells (h, w) of a view."""
+    rows, columns = np.nonzero(cells)
+    middle = np.array([columns.mean() + 0.5, rows.mean() + 0.5])
+    scale = np.array([view.width / cells.shape[1], view.height / cells.shape[0]])
+    shift = view.points_to_frame(middle * scale) - (box[:2] + box[2:]) / 2
+    return (box + np.tile(shift, 2)).astype(np.float32)
 
 
 def _box_mask(box: Boxes, size_hw: tuple[int, int]) -> Mask:

@@ -9,12 +9,15 @@ import torch
 from onnx import TensorProto, helper
 from torch.nn import functional as F
 
-from ren_core.engine.choice import has_bfloat16
+from ren_core.engine.choice import Compute, has_bfloat16
 from ren_core.engine.onnx_file import OnnxNetwork
 from ren_core.images import to_tensor
+from ren_core.mask_model import MaskModel
+from ren_core.mask_prompts import MaskPrompt
 from ren_core.model import REN
+from tests.mask_cases import tiny_head
 from tests.segmentation_sets import example_image
-from tests.tiny import tiny_ren
+from tests.tiny import TinyEncoder, tiny_ren
 
 pytest.importorskip("openvino")
 pytestmark = pytest.mark.engine
@@ -79,6 +82,22 @@ def test_bfloat16_is_close(pair):
     one, other = plain.encode(images(2))[0].tokens, rounded.encode(images(2))[0].tokens
     assert not torch.equal(one, other)
     assert float(F.cosine_similarity(one, other).min()) > 0.99
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_masks_are_those_of_torch(count):
+    encoder = TinyEncoder()
+    head = tiny_head(encoder.level_widths)
+    by_torch, compiled = (MaskModel(encoder, head, Compute(e)) for e in ("torch", "openvino"))
+    pictures = [example_image()[0]] * count
+    prompts = [
+        MaskPrompt(np.array([5, 5, 30 + 9 * i, 40], np.float32), np.array([[20.0, 20.0]]))
+        for i in range(count)
+    ]
+    both = zip(by_torch.draw(pictures, prompts), compiled.draw(pictures, prompts), strict=True)
+    for one, other in both:
+        np.testing.assert_allclose(other.logits, one.logits, atol=1e-3)
+        np.testing.assert_allclose(other.expected_iou, one.expected_iou, atol=1e-4)
 
 
 @pytest.fixture(scope="module")

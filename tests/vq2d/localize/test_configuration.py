@@ -9,10 +9,12 @@ import pytest
 
 from ren_core.configuration import changed
 from ren_core.errors import ConfigError
+from ren_core.mask_model import MaskModel
 from tests.clips import RED, FramesInMemory, frame, place
 from tests.configurations import accepted_values, ends_of, keys_of, refused
 from tests.job import CONFIG
-from tests.tiny import SPEC, tiny_ren
+from tests.mask_cases import tiny_head
+from tests.tiny import SPEC, TinyEncoder, tiny_ren
 from vq2d.localize import build
 from vq2d.localize.presets import VQ2DConfig, preset
 from vq2d.localize.tokens import clip_tokens
@@ -51,6 +53,9 @@ def localized(monkeypatch, tmp_path):
 
     monkeypatch.setattr(build.REN, "from_pretrained", tiny)
     monkeypatch.setattr(build, "Saliency", lambda engine: red_is_salient)
+    encoder = TinyEncoder()
+    masks = MaskModel(encoder, tiny_head(encoder.level_widths))
+    monkeypatch.setattr(build.MaskModel, "from_pretrained", lambda head, compute: masks)
 
     def run(config):
         localizer = build.build_localizer(config)
@@ -73,6 +78,12 @@ def named(values):
     )
 
 
+def with_value(key, value):
+    """The quick configuration with a value, and with the segmenter that reads it."""
+    base = replace(QUICK, masking="head") if key.startswith("masks.") else QUICK
+    return changed(base, {key: value})
+
+
 def check_run(found):
     assert np.isfinite(found.scores.similarity).all()
     assert found.track is None or np.isfinite(found.track.boxes_xyxy).all()
@@ -88,7 +99,7 @@ def test_the_run_passes_all_stages(localized):
 
 @named(ACCEPTED)
 def test_an_accepted_value_runs_to_the_end(localized, key, value):
-    check_run(localized(changed(QUICK, {key: value})))
+    check_run(localized(with_value(key, value)))
 
 
 @named(ENDS)
@@ -97,7 +108,7 @@ def test_the_ends_of_a_range_run_to_the_end(localized, key, value):
         "tokens.frame_stride": {"tokens.chunk_frames": 1000},
         "tokens.crop_factors": {"tokens.frame_stride": 8},  # 256 windows of a frame take their time
     }
-    config = changed(QUICK, {key: value, **with_it.get(key, {})})
+    config = changed(with_value(key, value), with_it.get(key, {}))
     if key == "grid_size" and value > SPEC.input_size:
         with pytest.raises(ConfigError, match=f"grid_size must be in 1..{SPEC.input_size}"):
             localized(config)

@@ -31,7 +31,7 @@ def picture(box, other=None):
 class Painter:
     """Draws the red part of a picture, the blue part, and all that is not grey.
 
-    It expects most of the part that fills most of the picture.
+    It expects most of the part that fills most of the picture, and nothing of one that fills all.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,8 @@ class Painter:
             cv2.resize(p.astype(np.float32), (S, S), interpolation=cv2.INTER_AREA) - 0.5
             for p in parts
         ]
-        expected = np.array([p.mean() - 0.01 * i for i, p in enumerate(parts)], np.float32)
+        shares = [p.mean() * (not p.all()) for p in parts]
+        expected = np.array([share - 0.01 * i for i, share in enumerate(shares)], np.float32)
         order = np.argsort(-expected)
         return DrawnMasks(np.stack(logits)[order], expected[order], image.shape[:2])
 
@@ -69,10 +70,10 @@ def test_a_point_finds_its_thing(box):
     assert segment.mask.shape == (H, W)
 
 
-def test_likeness_to_the_query_outweighs_what_the_head_expects():
+def test_likeness_to_the_query_decides_and_not_what_the_head_expects():
     red, blue = (20, 20, 40, 40), (50, 20, 90, 70)
     image = picture(red, blue)
-    own = segmenter(likeness=20.0)
+    own = segmenter()
     look = own.appearance_of(image, image[..., 0] > 150)[None]
     place = Place(image, (38.0, 38.0))
     assert float(box_iou(own.from_points([place])[0].box_xyxy, np.array(red))) < 0.6
@@ -93,13 +94,14 @@ def test_places_are_drawn_together_as_they_are_alone():
     assert together.from_points([]) == []
 
 
-def test_a_second_pass_looks_closer_with_the_first_mask_as_prompt():
-    own = segmenter(zooms=(1.0,), passes=1)
+def test_a_second_pass_looks_closer_and_asks_for_a_larger_box():
+    own = segmenter(zooms=(1.0,), passes=1, growth=1.5)
     own.from_point(picture((50, 40, 66, 56)), (58, 48))
     first, *_, last = own.model.prompts
-    assert first.mask is None
-    assert last.mask is not None
-    assert max(last.mask.shape) == 32  # twice the thing
+    assert first.points_xy is not None
+    assert last.points_xy is None
+    sides = last.box_xyxy[2:] - last.box_xyxy[:2]
+    np.testing.assert_allclose(sides, 24, atol=2)
 
 
 def test_a_box_is_asked_in_a_window_around_it():
@@ -112,17 +114,15 @@ def test_a_box_is_asked_in_a_window_around_it():
     assert own.from_box(picture(None), box) is None
 
 
-def test_a_rough_mask_is_the_prompt_where_there_is_one():
-    box, own = (50, 40, 66, 56), segmenter()
-    rough = np.zeros((H, W), bool)
-    rough[36:60, 48:72] = True
-    (segment,) = own.outlines(
-        [Rough(picture(box), np.array([48, 36, 72, 60], np.float32), (58, 48), rough)]
-    )
+def test_the_box_of_another_frame_is_asked_for_where_it_was_moved_to_and_larger():
+    box, own = (50, 40, 66, 56), segmenter(growth=1.5)
+    coarse, moved = np.array([40, 30, 80, 70], np.float32), np.array([49, 41, 65, 57], np.float32)
+    (segment,) = own.outlines([Rough(picture(box), coarse, (58, 48), moved)])
     assert float(box_iou(segment.box_xyxy, np.array(box, np.float32))) > 0.9
     (prompt,) = own.model.prompts
-    assert prompt.box_xyxy is None
-    assert prompt.mask.sum() == 24 * 24
+    assert prompt.points_xy is None
+    sides = prompt.box_xyxy[2:] - prompt.box_xyxy[:2]
+    np.testing.assert_allclose(sides, 24)
 
 
 def test_specks_beside_a_thing_do_not_widen_its_box():
