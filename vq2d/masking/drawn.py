@@ -34,9 +34,9 @@ class MaskConfig:
         zooms: Sides of the windows around a point, in shares of the frame's longer side; each
             window proposes masks.
         around: Side of the window around a box, in multiples of its longer side.
-        growth: The box of a mask, in its own frame or moved to the next, is asked for with its
-            sides multiplied by this, so that a thing can grow and a part become its whole.
-        passes: Times that a mask drawn from a point is drawn again, from its box.
+        growth: A box moved here from another frame is asked for with its sides multiplied by this,
+            so that a thing can grow and a part become its whole.
+        passes: Times that a mask drawn from a point is drawn again, from itself.
         speck: Parts of a mask smaller than this share of its largest are dropped.
     """
 
@@ -50,19 +50,21 @@ class MaskConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A question to the mask head: what it sees, and a box or a point, in frame pixels."""
+    """A question to the mask head: what it sees, and what is known, in frame pixels."""
 
     image: Image
     window: Crop
     box_xyxy: Boxes | None = None
     point_xy: tuple[float, float] | None = None
+    mask: Mask | None = None
 
     def prompt(self) -> MaskPrompt:
         """What is known, in pixels of the window."""
-        box, point, window = self.box_xyxy, self.point_xy, self.window
+        box, point, mask, window = self.box_xyxy, self.point_xy, self.mask, self.window
         return MaskPrompt(
             None if box is None else window.box_to_crop(box),
             None if point is None else window.points_to_crop(np.array([point], np.float32)),
+            None if mask is None else window.cut_mask(mask),
         )
 
 
@@ -135,12 +137,12 @@ class MaskSegmenter(OutliningSegmenter):
     def _again(
         self, places: Sequence[Place], found: Sequence[Sequence[Segment]]
     ) -> list[list[Segment]]:
-        """The segments of each place, drawn again from their own boxes, which may have grown."""
+        """The segments of each place, drawn again from themselves, in windows that fit them."""
         looks, owner = [], []
         for at, (place, own) in enumerate(zip(places, found, strict=True)):
             for segment in own:
-                box = expand_box(segment.box_xyxy, self.config.growth)
-                looks.append(_Look(place.image, self._around(box, place.image), box))
+                window = self._around(segment.box_xyxy, place.image)
+                looks.append(_Look(place.image, window, None, place.point_xy, segment.mask))
                 owner.append(at)
         again: list[list[Segment]] = [[] for _ in places]
         for at, segments in zip(owner, self._draw(looks), strict=True):

@@ -94,14 +94,13 @@ def test_places_are_drawn_together_as_they_are_alone():
     assert together.from_points([]) == []
 
 
-def test_a_second_pass_looks_closer_and_asks_for_a_larger_box():
-    own = segmenter(zooms=(1.0,), passes=1, growth=1.5)
+def test_a_second_pass_looks_closer_with_the_first_mask_as_prompt():
+    own = segmenter(zooms=(1.0,), passes=1)
     own.from_point(picture((50, 40, 66, 56)), (58, 48))
     first, *_, last = own.model.prompts
-    assert first.points_xy is not None
-    assert last.points_xy is None
-    sides = last.box_xyxy[2:] - last.box_xyxy[:2]
-    np.testing.assert_allclose(sides, 24, atol=2)
+    assert first.mask is None
+    assert last.mask is not None
+    assert max(last.mask.shape) == 24  # one and a half times the thing
 
 
 def test_a_box_is_asked_in_a_window_around_it():
