@@ -68,8 +68,8 @@ figures-report: sets weights
 # Every step goes on where it was, so that a broken evidence run can be repeated.
 E := runs/evidence
 VQ2D := $(BIN)/python pipelines/run_vq2d.py --preset embedded --no-videos --cache $(E)/cache
-.PHONY: evidence-vq2d evidence-training evidence-tokens evidence-jobs evidence-cost
-evidence: evidence-cost evidence-vq2d evidence-training evidence-tokens evidence-jobs
+.PHONY: evidence-vq2d evidence-training evidence-masks evidence-tokens evidence-jobs evidence-cost
+evidence: evidence-cost evidence-vq2d evidence-training evidence-masks evidence-tokens evidence-jobs
 	$(BIN)/python -m pytest -m slow
 
 evidence-cost: weights
@@ -107,6 +107,19 @@ evidence-training: weights
 	$(call train,no_cross,$(SCENES) --seed 42 --no-cross-frame)
 	$(BIN)/python pipelines/run_reid.py --data $(DATA) --features $(E)/features \
 		--head $(E)/head/*.safetensors --out $(E)/reid_heads.json
+
+# The mask head that ships and two more seeds, from nothing, beside other ways to a mask.
+MASKS := $(BIN)/python pipelines/train_masks.py --threads 1 --steps 2000 --cache $(E)/windows \
+	--coco128 $(DATA)/train/coco128_seg --clothing $(DATA)/train/clothing_ccp \
+	--bsds $(DATA)/train/bsds500 --scenes $(E)/mask-scenes
+evidence-masks: weights
+	test -d $(E)/mask-scenes || $(RENDERER) -m tools.tours.make_training_scenes \
+		--out $(E)/mask-scenes --scenes 40 --first-seed 9000 --frames 8
+	for seed in 42 43 44; do \
+		$(MASKS) --seed $$seed --out $(E)/masks/s$$seed --save $(E)/masks/s$$seed.safetensors || exit 1; \
+	done
+	$(BIN)/python pipelines/run_masks.py --data $(DATA) --heads $(E)/masks/*.safetensors \
+		--out $(E)/masks.json --worst 30
 
 evidence-tokens: weights
 	$(BIN)/python pipelines/run_reid.py --data $(DATA) --features $(E)/features \
