@@ -5,7 +5,12 @@ The head that ships here, from nothing (prepare the data first, see data/README.
     python pipelines/train_masks.py --out runs/masks/s42 --coco128 DATA/coco128_seg \
         --clothing DATA/clothing_ccp --bsds DATA/bsds500 --scenes SCENES
 
-A killed run goes on where it was if the same command is given again.
+A killed run goes on where it was if the same command is given again. With a GPU and SAM 2, for a
+larger encoder, on the masks of any pictures:
+
+    python pipelines/extract_regions.py --images PICTURES --out STORES --device cuda
+    python pipelines/train_masks.py --out DIR --regions STORES/regions-... --encoder dinov2-vitl14 \
+        --device cuda
 """
 
 from __future__ import annotations
@@ -58,6 +63,8 @@ def run(args: argparse.Namespace) -> None:
     recipe = MaskRecipe(encoder=args.encoder)
     typed = {n: getattr(args, n) for n in ("steps", "seed", "learning_rate", "precision")}
     changes = {name: value for name, value in typed.items() if value is not None}
+    if args.steps is not None:
+        changes["warmup"] = min(recipe.train.warmup, args.steps // 10)
     job = MaskJob(
         recipe=replace(recipe, train=replace(recipe.train, **changes)),
         sources=open_sources(args),

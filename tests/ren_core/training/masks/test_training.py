@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,16 +11,18 @@ from safetensors.torch import load_file
 from pipelines import train_masks
 from ren_core.configuration import changed
 from ren_core.geometry import box_iou, mask_to_box
-from ren_core.mask_head import load_mask_head
+from ren_core.mask_head import load_mask_head, read_mask_config
 from ren_core.mask_model import MaskModel
 from ren_core.mask_prompts import MaskPrompt
 from ren_core.training.masks import run as run_module
 from ren_core.training.masks.batches import PromptDraw, draw_prompt, rough_mask
 from ren_core.training.masks.objective import mask_iou
 from ren_core.training.masks.run import MaskJob, MaskRecipe, run_mask_training
+from ren_core.training.rle_store import encode_rle, extract_regions
 from ren_core.training.trainer import Worker
 from tests.mask_cases import Squares, tiny_head
 from tests.tiny import TinyEncoder
+from tests.training_cases import write_picture
 
 CPU = Worker(torch.device("cpu"))
 
@@ -141,6 +144,31 @@ def test_a_training_that_was_stopped_ends_with_the_same_bytes(small, tmp_path, o
     first, second = load_file(whole.target), load_file(halves.target)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_command_trains_on_a_store_of_masks(small, tmp_path, one_thread):
+    for index in range(20):
+        found = Squares(tmp_path, 0).read(index)
+        write_picture(tmp_path / f"im/{index:02d}.png")
+        cv2.imwrite(str(tmp_path / f"im/{index:02d}.png"), found.image[..., ::-1])
+
+    def red_and_blue(image):
+        return [encode_rle(image[..., channel] > 150) for channel in (0, 2)]
+
+    pictures = sorted((tmp_path / "im").glob("*.png"))
+    store = extract_regions(pictures, red_and_blue, {}, out=tmp_path, shard_size=30)
+    command = ["--out", str(tmp_path / "out"), "--regions", str(store), "--precision", "fp32"]
+    assert train_masks.main([*command, "--steps", "3", "--seed", "7"]) == 0
+    path = tmp_path / "out/mask_head.safetensors"
+    head = load_mask_head(path, expected_levels=TinyEncoder().level_widths)
+    assert head.shape.dim == 32
+    recipe = read_mask_config(path)["recipe"]
+    assert (recipe["train"]["seed"], recipe["train"]["steps"], recipe["train"]["warmup"]) == (
+        7,
+        3,
+        0,
+    )
+    assert read_mask_config(path)["pictures"] == {"regions": 20}
 
 
 def test_the_command_refuses_to_train_on_nothing(tmp_path, capsys):
