@@ -110,14 +110,12 @@ class MaskHead(nn.Module):
     def _expected(self, x: Tensor, logits: Tensor, asked: Tensor) -> Tensor:
         """(B, 3) logits of the IoU of each mask, from what lies inside and outside of it."""
         inside = F.avg_pool2d(logits.detach().sigmoid(), 4)  # (B, 3, g, g)
-        shares = torch.cat([inside, asked[:, None, BOX].expand_as(inside)[:, :1]], dim=1)
+        box = asked[:, BOX].mean((1, 2))
         found = []
         for mask in range(MASKS):
             own = inside[:, mask : mask + 1]
             surely = (2 * own - 1).abs()
-            facts = torch.stack(
-                [own.mean((1, 2, 3)), surely.mean((1, 2, 3)), shares[:, 3].mean((1, 2))], dim=1
-            )
+            facts = torch.stack([own.mean((1, 2, 3)), surely.mean((1, 2, 3)), box], dim=1)
             pooled = torch.cat([_pooled(x, own), _pooled(x, 1 - own), facts], dim=1)
             found.append(self.iou(pooled)[:, mask])
         return torch.stack(found, dim=1)

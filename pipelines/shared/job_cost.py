@@ -18,7 +18,7 @@ from vq2d.job import runner as job
 from vq2d.job.runner import Runner
 from vq2d.localize import localizer as stages
 from vq2d.localize.localizer import Localizer
-from vq2d.masking.drawn import MaskSegmenter
+from vq2d.masking.head import MaskSegmenter
 from vq2d.masking.region import RegionSegmenter
 from vq2d.scoring.breakdown import ANNOTATION_FPS
 from vq2d.show.gallery import draw_all

@@ -31,7 +31,7 @@ from vq2d.job.answers import load_localization
 from vq2d.job.runner import answer_path
 from vq2d.localize.models import Models
 from vq2d.masking.base import Place, PromptableSegmenter, Segment
-from vq2d.masking.drawn import MaskSegmenter
+from vq2d.masking.head import MaskSegmenter
 from vq2d.masking.region import RegionSegmenter
 from vq2d.masking.saliency import Saliency
 from vq2d.types import FrameSource, VisualQuery

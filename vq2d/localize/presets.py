@@ -16,7 +16,7 @@ from vq2d.localize.refine import RefineConfig
 from vq2d.localize.search import SearchConfig
 from vq2d.localize.tokens import TokenConfig
 from vq2d.localize.track import TrackConfig
-from vq2d.masking.drawn import MaskConfig
+from vq2d.masking.head import MaskConfig
 from vq2d.masking.region import RegionConfig
 from vq2d.masking.region_tracker import RegionTrackerConfig
 

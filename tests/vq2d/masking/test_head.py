@@ -10,7 +10,7 @@ from ren_core.geometry import box_iou
 from ren_core.mask_model import DrawnMasks
 from tests.tiny import tiny_ren
 from vq2d.masking.base import Place
-from vq2d.masking.drawn import MaskConfig, MaskSegmenter
+from vq2d.masking.head import MaskConfig, MaskSegmenter
 from vq2d.masking.outline import Rough
 from vq2d.masking.region_tracker import RegionTracker, RegionTrackerConfig
 
