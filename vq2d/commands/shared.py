@@ -154,7 +154,7 @@ def default_preset(device: str) -> str:
             reason = "no SAM 2 checkpoint"
         else:
             return "paper"
-    print(f"preset embedded ({reason}): the small encoder and REN's own regions; see README")
+    print(f"preset embedded ({reason}): the small encoder, and masks of its own; see README")
     return "embedded"
 
 
