@@ -78,10 +78,10 @@ def named(values):
     )
 
 
-def with_value(key, value):
+def with_value(key, value, also=None):
     """The quick configuration with a value, and with the segmenter that reads it."""
     base = replace(QUICK, masking="head") if key.startswith("masks.") else QUICK
-    return changed(base, {key: value})
+    return changed(base, {key: value, **(also or {})})
 
 
 def check_run(found):
@@ -108,7 +108,7 @@ def test_the_ends_of_a_range_run_to_the_end(localized, key, value):
         "tokens.frame_stride": {"tokens.chunk_frames": 1000},
         "tokens.crop_factors": {"tokens.frame_stride": 8},  # 256 windows of a frame take their time
     }
-    config = changed(with_value(key, value), with_it.get(key, {}))
+    config = with_value(key, value, with_it.get(key))
     if key == "grid_size" and value > SPEC.input_size:
         with pytest.raises(ConfigError, match=f"grid_size must be in 1..{SPEC.input_size}"):
             localized(config)
@@ -155,7 +155,7 @@ def test_what_once_hung_or_crashed_is_refused(key, value):
         (
             "paper",
             "masking=magic",
-            "masking must be 'sam2' or 'region'; got 'magic' (default 'sam2')",
+            "masking must be 'sam2' or 'region' or 'head'; got 'magic' (default 'sam2')",
         ),
         (
             "paper",
