@@ -15,9 +15,10 @@ from vq2d.localize.encode import TokenEncoder
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.models import Models
 from vq2d.localize.presets import VQ2DConfig
+from vq2d.masking.appearance import pooled_appearance
 from vq2d.masking.head import MaskSegmenter
 from vq2d.masking.outline import OutliningSegmenter
-from vq2d.masking.region import RegionSegmenter, pooled_appearance
+from vq2d.masking.region import RegionSegmenter
 from vq2d.masking.region_tracker import RegionTracker
 from vq2d.masking.saliency import Saliency
 from vq2d.masking.sam2 import Sam2Segmenter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import cv2
@@ -17,12 +17,10 @@ from ren_core.images import Image
 from ren_core.mask_model import DrawnMasks, MaskModel
 from ren_core.mask_prompts import MaskPrompt
 from ren_core.model import REN
+from vq2d.masking.appearance import scored_by_likeness
 from vq2d.masking.base import Place, Segment
-from vq2d.masking.outline import OutliningSegmenter, Rough
-from vq2d.masking.region import pooled_appearance, pooled_appearances
+from vq2d.masking.outline import OutliningSegmenter, Rough, Zooms, windows_about
 from vq2d.video.crops import Crop, square_crop
-
-_Window = Annotated[float, Field(gt=0, le=1)]
 
 
 @configuration(group="masks")
@@ -41,7 +39,7 @@ class MaskConfig:
     """
 
     head: str = "embedded"
-    zooms: Annotated[tuple[_Window, ...], Field(min_length=1, max_length=32)] = (0.33, 0.6, 1.0)
+    zooms: Zooms = (0.33, 0.6, 1.0)
     around: Annotated[float, Field(ge=1, le=20)] = 1.5
     growth: Annotated[float, Field(ge=1, le=10)] = 1.3
     passes: Annotated[int, Field(ge=0, le=5)] = 1
@@ -76,12 +74,6 @@ class MaskSegmenter(OutliningSegmenter):
         self.model = model
         self.config = config or MaskConfig()
 
-    def from_point(
-        self, image: Image, point_xy: tuple[float, float], *, appearance: Tensor | None = None
-    ) -> Segment | None:
-        """See ``from_points``."""
-        return self.from_points([Place(image, point_xy)], appearance=appearance)[0]
-
     def from_points(
         self, places: Sequence[Place], *, appearance: Tensor | None = None
     ) -> list[Segment | None]:
@@ -93,7 +85,7 @@ class MaskSegmenter(OutliningSegmenter):
         """
         looks, owner = [], []
         for at, place in enumerate(places):
-            for window in self._windows(place):
+            for window in windows_about(place, self.config.zooms):
                 looks.append(_Look(place.image, window, point_xy=place.point_xy))
                 owner.append(at)
         found: list[list[Segment]] = [[] for _ in places]
@@ -102,12 +94,8 @@ class MaskSegmenter(OutliningSegmenter):
         for _ in range(self.config.passes):
             found = self._again(places, found)
         if appearance is not None:
-            found = self._with_likeness(places, found, appearance)
+            found = scored_by_likeness(self.ren, places, found, appearance)
         return [max(own, key=lambda s: s.score, default=None) for own in found]
-
-    def from_box(self, image: Image, box_xyxy: Boxes) -> Segment | None:
-        """See ``from_boxes``."""
-        return self.from_boxes([image], [box_xyxy])[0]
 
     def from_boxes(self, images: Sequence[Image], boxes: Sequence[Boxes]) -> list[Segment | None]:
         """Segment the thing that fills each box; None where nothing of it is drawn."""
@@ -117,10 +105,6 @@ class MaskSegmenter(OutliningSegmenter):
                 for image, box in zip(images, boxes, strict=True)
             ]
         )
-
-    def appearance_of(self, image: Image, mask: Mask) -> Tensor:
-        """See ``pooled_appearance``."""
-        return pooled_appearance(self.ren, image, mask)
 
     def outlines(self, roughs: Sequence[Rough]) -> list[Segment | None]:
         """The thing that fills each box: the moved one of another frame, where there is one.
@@ -168,24 +152,6 @@ class MaskSegmenter(OutliningSegmenter):
         mask = np.zeros(look.image.shape[:2], bool)
         look.window.cut_mask(mask)[:] = part
         return Segment(mask, look.window.box_to_frame(box), float(drawn.expected_iou[number]))
-
-    def _with_likeness(
-        self, places: Sequence[Place], found: Sequence[Sequence[Segment]], appearance: Tensor
-    ) -> list[list[Segment]]:
-        """Segments whose score is their likeness to ``appearance`` (K, D)."""
-        images = [place.image for place, own in zip(places, found, strict=True) for _ in own]
-        masks = [segment.mask for own in found for segment in own]
-        if not masks:
-            return [list(own) for own in found]
-        looks = pooled_appearances(self.ren, images, masks)
-        likeness = iter((looks @ appearance.to(looks).T).amax(dim=1).tolist())
-        return [[replace(segment, score=next(likeness)) for segment in own] for own in found]
-
-    def _windows(self, place: Place) -> list[Crop]:
-        """The different windows around a place."""
-        size_hw = (place.image.shape[0], place.image.shape[1])
-        sides = [share * max(size_hw) for share in self.config.zooms]
-        return list(dict.fromkeys(square_crop(place.point_xy, side, size_hw) for side in sides))
 
     def _around(self, box: Boxes, image: Image) -> Crop:
         """The window around a box."""

@@ -5,16 +5,25 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
 
 from ren_core.geometry import Boxes, Mask, clip_boxes, expand_box, mask_to_box
 from ren_core.images import Image
 from ren_core.model import REN
-from vq2d.masking.base import PromptableSegmenter, Segment
-from vq2d.video.crops import Crop
+from vq2d.masking.appearance import pooled_appearance
+from vq2d.masking.base import Place, PromptableSegmenter, Segment
+from vq2d.video.crops import Crop, square_crop
+
+Zooms = Annotated[
+    tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1, max_length=32)
+]
+"""Sides of windows around a point, in shares of the frame's longer side."""
 
 SaliencyMaps = Callable[[Sequence[Image], int], list[NDArray[np.float32]]]
 """Saliency (H, W) in 0..1 of each image (H, W, 3), seen by the network at a side in pixels."""
@@ -47,9 +56,45 @@ class OutliningSegmenter(PromptableSegmenter):
 
     ren: REN
 
+    def from_point(
+        self, image: Image, point_xy: tuple[float, float], *, appearance: Tensor | None = None
+    ) -> Segment | None:
+        """See ``from_points``."""
+        return self.from_points([Place(image, point_xy)], appearance=appearance)[0]
+
+    def from_box(self, image: Image, box_xyxy: Boxes) -> Segment | None:
+        """See ``from_boxes``."""
+        return self.from_boxes([image], [box_xyxy])[0]
+
+    def appearance_of(self, image: Image, mask: Mask) -> Tensor:
+        """See ``pooled_appearance``."""
+        return pooled_appearance(self.ren, image, mask)
+
+    @abstractmethod
+    def from_points(
+        self, places: Sequence[Place], *, appearance: Tensor | None = None
+    ) -> list[Segment | None]:
+        """See ``PromptableSegmenter``."""
+
+    @abstractmethod
+    def from_boxes(self, images: Sequence[Image], boxes: Sequence[Boxes]) -> list[Segment | None]:
+        """See ``PromptableSegmenter``."""
+
     @abstractmethod
     def outlines(self, roughs: Sequence[Rough]) -> list[Segment | None]:
         """The thing of each rough place; None where nothing of it is found."""
+
+
+def windows_about(place: Place, zooms: Sequence[float]) -> list[Crop]:
+    """The different square windows around a place.
+
+    Args:
+        place: Their middle, as far as they can lie inside the image.
+        zooms: Their sides, in shares of the image's longer side.
+    """
+    size_hw = (place.image.shape[0], place.image.shape[1])
+    sides = [share * max(size_hw) for share in zooms]
+    return list(dict.fromkeys(square_crop(place.point_xy, side, size_hw) for side in sides))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ saliency network then draws the outline in the crop around it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Annotated
 
 import cv2
@@ -30,13 +29,17 @@ from ren_core.geometry import (
 from ren_core.images import Image, to_tensor
 from ren_core.model import REN
 from ren_core.prompts import grid_prompts
-from ren_core.regions import mask_on_grid
+from vq2d.masking.appearance import scored_by_likeness
 from vq2d.masking.base import Place, Segment
-from vq2d.masking.outline import Outliner, OutliningSegmenter, Rough, SaliencyMaps
-from vq2d.video.crops import Crop, square_crop
-
-OutlineSize = Annotated[int, Field(ge=32, le=1024)]  # px
-_Window = Annotated[float, Field(gt=0, le=1)]
+from vq2d.masking.outline import (
+    Outliner,
+    OutliningSegmenter,
+    Rough,
+    SaliencyMaps,
+    Zooms,
+    windows_about,
+)
+from vq2d.video.crops import Crop
 
 
 @configuration(group="region")
@@ -53,11 +56,11 @@ class RegionConfig:
         min_overlap: An outline whose IoU with the region's box is lower is replaced by that box.
     """
 
-    zooms: Annotated[tuple[_Window, ...], Field(min_length=1, max_length=32)] = (0.33, 0.6, 1.0)
+    zooms: Zooms = (0.33, 0.6, 1.0)
     similarity: Cosine = 0.4
     margin: Annotated[float, Field(ge=0, le=10)] = 0.4
     saliency: Share = 0.5
-    outline_size: OutlineSize = 224
+    outline_size: Annotated[int, Field(ge=32, le=1024)] = 224
     min_overlap: Share = 0.1
 
 
@@ -72,12 +75,6 @@ class RegionSegmenter(OutliningSegmenter):
         own = self.config
         self.outliner = Outliner(saliency, own.margin, own.saliency, own.min_overlap)
 
-    def from_point(
-        self, image: Image, point_xy: tuple[float, float], *, appearance: Tensor | None = None
-    ) -> Segment | None:
-        """See ``from_points``."""
-        return self.from_points([Place(image, point_xy)], appearance=appearance)[0]
-
     def from_points(
         self, places: Sequence[Place], *, appearance: Tensor | None = None
     ) -> list[Segment | None]:
@@ -91,12 +88,8 @@ class RegionSegmenter(OutliningSegmenter):
             return []
         proposed = self._proposals(places)
         if appearance is not None:
-            proposed = self._rescored(places, proposed, appearance)
+            proposed = scored_by_likeness(self.ren, places, proposed, appearance)
         return [max(segments, key=lambda s: s.score, default=None) for segments in proposed]
-
-    def from_box(self, image: Image, box_xyxy: Boxes) -> Segment | None:
-        """See ``from_boxes``."""
-        return self.from_boxes([image], [box_xyxy])[0]
 
     def from_boxes(self, images: Sequence[Image], boxes: Sequence[Boxes]) -> list[Segment | None]:
         """Segment the thing that fills each box; the box itself where no outline is found."""
@@ -107,17 +100,17 @@ class RegionSegmenter(OutliningSegmenter):
         outlines = self.outlines(roughs)
         return [_filling(r, o) for r, o in zip(roughs, outlines, strict=True)]
 
-    def appearance_of(self, image: Image, mask: Mask) -> Tensor:
-        """See ``pooled_appearance``."""
-        return pooled_appearance(self.ren, image, mask)
-
     def outlines(self, roughs: Sequence[Rough]) -> list[Segment | None]:
         """See ``Outliner``."""
         return self.outliner(roughs, self.config.outline_size)
 
     def _proposals(self, places: Sequence[Place]) -> list[list[Segment]]:
         """Different masks of the thing at each place, seen in windows of several sizes."""
-        views = [(at, window) for at, p in enumerate(places) for window in self._windows(p)]
+        views = [
+            (at, window)
+            for at, p in enumerate(places)
+            for window in windows_about(p, self.config.zooms)
+        ]
         cells = self._regions([(places[at], window) for at, window in views])
         boxes: list[list[Boxes]] = [[] for _ in places]
         for (at, window), region in zip(views, cells, strict=True):
@@ -131,24 +124,6 @@ class RegionSegmenter(OutliningSegmenter):
         ]
         outlines = iter(self.outlines(roughs))
         return [_different([next(outlines) for _ in own]) for own in boxes]
-
-    def _rescored(
-        self, places: Sequence[Place], proposed: list[list[Segment]], appearance: Tensor
-    ) -> list[list[Segment]]:
-        """The proposals with their likeness to ``appearance`` (K, D) as their scores."""
-        images = [p.image for p, own in zip(places, proposed, strict=True) for _ in own]
-        masks = [segment.mask for own in proposed for segment in own]
-        if not masks:
-            return proposed
-        looks = pooled_appearances(self.ren, images, masks)
-        likeness = iter((looks @ appearance.to(looks).T).amax(dim=1).tolist())
-        return [[replace(segment, score=next(likeness)) for segment in own] for own in proposed]
-
-    def _windows(self, place: Place) -> list[Crop]:
-        """The different windows around a place."""
-        size_hw = (place.image.shape[0], place.image.shape[1])
-        sides = [share * max(size_hw) for share in self.config.zooms]
-        return list(dict.fromkeys(square_crop(place.point_xy, side, size_hw) for side in sides))
 
     def _regions(self, views: Sequence[tuple[Place, Crop]]) -> list[Mask]:
         """Cells (h, w) of each window that are connected to its point's and similar to it."""
@@ -170,39 +145,6 @@ class RegionSegmenter(OutliningSegmenter):
             labels = cv2.connectedComponents(similar.astype(np.uint8), connectivity=4)[1]
             masks.append(labels == labels[y, x])
         return masks
-
-
-def pooled_appearance(ren: REN, image: Image, mask: Mask) -> Tensor:
-    """``pooled_appearances`` (D,) of one image."""
-    return pooled_appearances(ren, [image], [mask])[0]
-
-
-def pooled_appearances(ren: REN, images: Sequence[Image], masks: Sequence[Mask]) -> Tensor:
-    """Unit vectors (B, D): mean patch feature of each image's masked part, in a window around it.
-
-    Args:
-        ren: Gives the patches.
-        images: At least one, (H, W, 3) RGB of any sizes.
-        masks: (H, W) of each.
-    """
-    windows = [_window_of(mask) for mask in masks]
-    pictures = [to_tensor(w.cut(image)) for image, w in zip(images, windows, strict=True)]
-    features = ren.patch_features(pictures).features.float()
-    h, w = features.shape[-2:]
-    shares = [mask_on_grid(win.cut_mask(m), (h, w)) for m, win in zip(masks, windows, strict=True)]
-    weights = torch.from_numpy(np.stack(shares)).to(features).unsqueeze(1)
-    weights[weights.amax(dim=(1, 2, 3)) == 0] = 1  # an empty mask: the whole window
-    return F.normalize((features * weights).sum(dim=(2, 3)), dim=1)
-
-
-def _window_of(mask: Mask) -> Crop:
-    """A square window twice as large as a mask (H, W) around it; around all, if it is empty."""
-    size_hw = (mask.shape[0], mask.shape[1])
-    box = mask_to_box(mask)
-    if box is None:
-        box = np.array([0, 0, size_hw[1], size_hw[0]], np.float32)
-    side = 2 * float((box[2:] - box[:2]).max())
-    return square_crop((box[:2] + box[2:]) / 2, side, size_hw)
 
 
 def _different(segments: Iterable[Segment | None]) -> list[Segment]:

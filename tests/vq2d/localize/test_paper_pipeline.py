@@ -26,7 +26,7 @@ from vq2d.localize.encode import TokenEncoder
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.models import Models
 from vq2d.localize.presets import PRESETS
-from vq2d.masking.region import pooled_appearance
+from vq2d.masking.appearance import pooled_appearance
 from vq2d.masking.sam2 import Sam2Segmenter
 from vq2d.masking.sam2_video import Sam2Tracker
 

@@ -8,13 +8,9 @@ import torch
 
 from ren_core.geometry import box_iou
 from tests.tiny import tiny_ren
+from vq2d.masking.appearance import pooled_appearance, pooled_appearances
 from vq2d.masking.base import Place
-from vq2d.masking.region import (
-    RegionConfig,
-    RegionSegmenter,
-    pooled_appearance,
-    pooled_appearances,
-)
+from vq2d.masking.region import RegionConfig, RegionSegmenter
 from vq2d.masking.region_tracker import RegionTracker, RegionTrackerConfig
 
 H, W = 90, 120
