@@ -6,6 +6,8 @@ One box convention everywhere inside: ``xyxy``, float32, continuous pixels, half
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +72,40 @@ def mask_to_box(mask: Mask) -> Boxes | None:
         return None
     columns = np.flatnonzero(mask.any(axis=0))
     return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+
+
+def box_to_mask(box_xyxy: Boxes, size_hw: tuple[int, int]) -> Mask:
+    """Mask (H, W) of a box (4,), cut to the image and rounded to whole pixels.
+
+    >>> box_to_mask(np.array([1, -2, 2.6, 1], np.float32), (2, 4)).astype(int).tolist()
+    [[0, 1, 1, 0], [0, 0, 0, 0]]
+    """
+    mask = np.zeros(size_hw, bool)
+    x1, y1, x2, y2 = clip_boxes(box_xyxy, size_hw).round().astype(int)
+    mask[y1:y2, x1:x2] = True
+    return mask
+
+
+def window_about(
+    center_xy: Sequence[float] | NDArray[np.floating],
+    window_hw: tuple[int, int],
+    size_hw: tuple[int, int],
+) -> tuple[int, int]:
+    """Left column and top row of a window about a point, shifted to lie inside an image.
+
+    Args:
+        center_xy: The point.
+        window_hw: Height and width of the window, no more than those of the image.
+        size_hw: Of the image.
+
+    >>> window_about((9, 2), (4, 4), (8, 10))
+    (6, 0)
+    """
+    left, top = (
+        int(np.clip(round(float(middle) - extent / 2), 0, length - extent))
+        for middle, extent, length in zip(center_xy, window_hw[::-1], size_hw[::-1], strict=True)
+    )
+    return left, top
 
 
 def largest_component(mask: Mask) -> Mask:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eval.masks.protocol import FromBoxes, MaskAnswer, Point, answer_of
-from ren_core.geometry import Boxes, Mask, clip_boxes, expand_box
+from ren_core.geometry import Boxes, Mask, box_to_mask, clip_boxes, expand_box, window_about
 from ren_core.images import Image, to_tensor
 from ren_core.model import REN
 
@@ -29,7 +29,7 @@ Window = tuple[slice, slice]
 def filled(images: Sequence[Image], boxes: Sequence[Boxes]) -> list[MaskAnswer | None]:
     """Each box is its own mask."""
     return [
-        answer_of(box_pixels(box, (image.shape[0], image.shape[1])))
+        answer_of(box_to_mask(box, (image.shape[0], image.shape[1])))
         for image, box in zip(images, boxes, strict=True)
     ]
 
@@ -60,7 +60,7 @@ def fills(answer: MaskAnswer | None, box_xyxy: Boxes) -> bool:
     """Whether an answer covers enough of a box (4,), and spans it in both directions."""
     if answer is None:
         return False
-    inside = box_pixels(box_xyxy, (answer.mask.shape[0], answer.mask.shape[1]))
+    inside = box_to_mask(box_xyxy, (answer.mask.shape[0], answer.mask.shape[1]))
     covered = (answer.mask & inside).sum() / max(int(inside.sum()), 1)
     spans = (answer.box_xyxy[2:] - answer.box_xyxy[:2]) / (box_xyxy[2:] - box_xyxy[:2])
     return bool(covered > MIN_FILLED and spans.min() > MIN_SPAN)
@@ -127,19 +127,9 @@ def square_window(center_xy: Point, side: float, size_hw: tuple[int, int]) -> Wi
     >>> square_window((9, 2), 4, (8, 10))
     (slice(0, 4, None), slice(6, 10, None))
     """
-    spans = []
-    for middle, length in zip(center_xy[::-1], size_hw, strict=True):
-        extent = min(max(round(side), 1), length)
-        low = int(np.clip(round(middle - extent / 2), 0, length - extent))
-        spans.append(slice(low, low + extent))
-    return spans[0], spans[1]
-
-
-def box_pixels(box_xyxy: Boxes, size_hw: tuple[int, int]) -> Mask:
-    """True (H, W) in a box (4,), rounded to whole pixels."""
-    mask = np.zeros(size_hw, bool)
-    mask[_rounded(box_xyxy, size_hw)] = True
-    return mask
+    height, width = (min(max(round(side), 1), length) for length in size_hw)
+    left, top = window_about(center_xy, (height, width), size_hw)
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _rounded(box_xyxy: Boxes, size_hw: tuple[int, int]) -> Window:
@@ -158,7 +148,7 @@ def _cell(point_xy: Point, window: Window, patches: Tensor) -> tuple[int, int]:
 
 def _grabcut(image: Image, box_xyxy: Boxes) -> MaskAnswer | None:
     size_hw = (image.shape[0], image.shape[1])
-    inside = box_pixels(box_xyxy, size_hw)
+    inside = box_to_mask(box_xyxy, size_hw)
     window = _rounded(expand_box(box_xyxy, WINDOW), size_hw)
     if not inside.any() or inside[window].all():
         return answer_of(inside)

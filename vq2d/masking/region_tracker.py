@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ren_core.configuration import Cosine, Count, Share, configuration
-from ren_core.geometry import Boxes, Mask, box_area, box_iou, clip_boxes
+from ren_core.geometry import Boxes, Mask, box_area, box_iou, box_to_mask, clip_boxes
 from ren_core.images import Image, to_tensor
 from ren_core.regions import mask_on_grid
 from vq2d.masking.base import Segment, TrackStep, VideoTracker
@@ -164,7 +164,7 @@ class RegionTracker(VideoTracker):
     ) -> Iterator[TrackStep]:
         first = frames[start_frame]
         segment = self.segmenter.from_box(first, box_xyxy)
-        mask = segment.mask if segment else _box_mask(box_xyxy, frames.size_hw)
+        mask = segment.mask if segment else box_to_mask(box_xyxy, frames.size_hw)
         view = self._view(box_xyxy, frames.size_hw)
         (vectors,) = self._vectors([first], [view])
         memory = [_Memory(vectors, _labels(mask, view, vectors))]
@@ -226,7 +226,7 @@ class RegionTracker(VideoTracker):
             return segment
         size_hw = (frame.shape[0], frame.shape[1])
         box = clip_boxes(rough, size_hw)
-        return Segment(_box_mask(box, size_hw), box, segment.score)
+        return Segment(box_to_mask(box, size_hw), box, segment.score)
 
     def _votes(self, vectors: Tensor, memory: list[_Memory]) -> tuple[Tensor, Tensor]:
         """Share of object among each patch's neighbours, and similarity to the object's patches."""
@@ -275,10 +275,3 @@ def _moved(box: Boxes, cells: Mask, view: Crop) -> Boxes:
     scale = np.array([view.width / cells.shape[1], view.height / cells.shape[0]])
     shift = view.points_to_frame(middle * scale) - (box[:2] + box[2:]) / 2
     return (box + np.tile(shift, 2)).astype(np.float32)
-
-
-def _box_mask(box: Boxes, size_hw: tuple[int, int]) -> Mask:
-    mask = np.zeros(size_hw, bool)
-    x1, y1, x2, y2 = clip_boxes(box, size_hw).round().astype(int)
-    mask[y1:y2, x1:x2] = True
-    return mask

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ren_core.errors import ConfigError
-from ren_core.geometry import Boxes, Mask
+from ren_core.geometry import Boxes, Mask, window_about
 from ren_core.images import Image
 
 
@@ -96,7 +96,8 @@ def zoom_crop(box_xyxy: Boxes, size_hw: tuple[int, int], factor: float) -> Crop:
     share = max(1 / factor, (x2 - x1) / W, (y2 - y1) / H)
     width = int(np.clip(round(W * share), 1, W))
     height = int(np.clip(round(H * share), 1, H))
-    return _placed((x1 + x2) / 2, (y1 + y2) / 2, (height, width), size_hw)
+    left, top = window_about(((x1 + x2) / 2, (y1 + y2) / 2), (height, width), size_hw)
+    return Crop(left, top, width, height)
 
 
 def square_crop(
@@ -105,13 +106,6 @@ def square_crop(
     """A square window about a point, shifted and cut to lie inside the frame."""
     H, W = size_hw
     length = max(1, round(side))
-    return _placed(
-        float(center_xy[0]), float(center_xy[1]), (min(length, H), min(length, W)), size_hw
-    )
-
-
-def _placed(x: float, y: float, crop_hw: tuple[int, int], size_hw: tuple[int, int]) -> Crop:
-    (height, width), (H, W) = crop_hw, size_hw
-    left = int(np.clip(round(x - width / 2), 0, W - width))
-    top = int(np.clip(round(y - height / 2), 0, H - height))
+    height, width = min(length, H), min(length, W)
+    left, top = window_about(center_xy, (height, width), size_hw)
     return Crop(left, top, width, height)

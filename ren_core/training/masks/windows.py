@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ren_core.configuration import Count, Seed, Share, configuration
 from ren_core.encoders.base import FeatureLevels, PatchEncoder, squash
-from ren_core.geometry import Mask, mask_to_box
+from ren_core.geometry import Mask, mask_to_box, window_about
 from ren_core.images import Image
 from ren_core.regions import mask_on_grid
 from ren_core.stages import atomic_path, digest, open_stage
@@ -170,9 +170,8 @@ def _draw(image: Image, mask: Mask, config: WindowConfig, rng: np.random.Generat
     H, W = mask.shape
     side = float((box[2:] - box[:2]).max()) * np.exp(rng.uniform(*np.log(config.zoom)))
     width, height = (int(np.clip(round(side), 2, limit)) for limit in (W, H))
-    x, y = (box[:2] + box[2:]) / 2 + rng.uniform(-config.shift, config.shift, 2) * side
-    left = int(np.clip(round(float(x) - width / 2), 0, W - width))
-    top = int(np.clip(round(float(y) - height / 2), 0, H - height))
+    middle = (box[:2] + box[2:]) / 2 + rng.uniform(-config.shift, config.shift, 2) * side
+    left, top = window_about(middle, (height, width), (H, W))
     rows, columns = slice(top, top + height), slice(left, left + width)
     picture, part = image[rows, columns], mask[rows, columns]
     if rng.random() < 0.5:

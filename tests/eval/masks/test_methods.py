@@ -8,7 +8,6 @@ import torch
 
 from eval.masks.methods import (
     PatchRegions,
-    box_pixels,
     filled,
     fills,
     gated,
@@ -19,6 +18,7 @@ from eval.masks.methods import (
 from eval.masks.protocol import PointPrompt, answer_of, thing_of_mask
 from eval.masks.sheet import ANSWER, PROMPT, TILE, TRUTH, draw_answer, draw_worst
 from eval.masks.trials import Trial, mask_iou
+from ren_core.geometry import box_to_mask
 from tests.tiny import tiny_ren
 
 H, W = 64, 96
@@ -33,7 +33,7 @@ def picture():
     return image
 
 
-SQUARE = box_pixels(BOX, (H, W))
+SQUARE = box_to_mask(BOX, (H, W))
 
 
 def test_a_filled_box_is_its_pixels_in_the_picture():
@@ -63,12 +63,12 @@ def test_grabcut_finds_the_square_in_a_loose_box():
     ],
 )
 def test_an_outline_must_span_its_box(mask_box, wanted):
-    answer = answer_of(box_pixels(np.array(mask_box, np.float32), (H, W)))
+    answer = answer_of(box_to_mask(np.array(mask_box, np.float32), (H, W)))
     assert fills(answer, LOOSE) is wanted
 
 
 def test_an_outline_must_cover_a_quarter_of_its_box():
-    frame = box_pixels(LOOSE, (H, W))
+    frame = box_to_mask(LOOSE, (H, W))
     frame[18:37, 37:59] = False  # one pixel wide: 86 of 504
     assert not fills(answer_of(frame), LOOSE)
     frame[18:21, 37:59] = True  # and 66 more
@@ -77,7 +77,7 @@ def test_an_outline_must_cover_a_quarter_of_its_box():
 
 
 def test_only_doubted_answers_are_asked_for_again():
-    good, thin = box_pixels(LOOSE, (H, W)), box_pixels(np.array([36, 17, 60, 20]), (H, W))
+    good, thin = box_to_mask(LOOSE, (H, W)), box_to_mask(np.array([36, 17, 60, 20]), (H, W))
     asked = []
 
     def first(images, boxes):
@@ -122,7 +122,7 @@ def test_windows_stay_in_the_picture():
 def test_worst_answers_come_first_and_show_truth_answer_and_prompt():
     things = [thing_of_mask(name, "g", picture(), SQUARE) for name in "abc"]
     prompts = [PointPrompt("point", thing, (48.5, 28.5)) for thing in things]
-    answers = [answer_of(SQUARE), None, answer_of(box_pixels(LOOSE, (H, W)))]
+    answers = [answer_of(SQUARE), None, answer_of(box_to_mask(LOOSE, (H, W)))]
     trial = Trial("set", "m", prompts, answers, 0.0)
     sheet = draw_worst([trial, trial], 2)
     height, width = sheet.shape[:2]
