@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ren_core.encoders.base import PatchEncoder, fingerprint, normalise, resized
 from ren_core.encoders.catalog import build_encoder
-from ren_core.engine.choice import Compute
+from ren_core.engine.choice import Compute, autocast
 from ren_core.engine.compiled import CompiledModule, Network
 from ren_core.geometry import Mask
 from ren_core.images import Image, to_tensor
@@ -127,10 +127,7 @@ class MaskModel:
 
     def _in_torch(self, square: Tensor, maps: Tensor) -> Tensor:
         device, dtype = self.compute.device, self.compute.dtype
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
-        ):
+        with torch.inference_mode(), autocast(device, dtype):
             drawn: Tensor = self._network(square.to(device), maps.to(device))
         return drawn
 

@@ -24,7 +24,7 @@ from ren_core.encoders.base import (
     squash,
 )
 from ren_core.encoders.catalog import build_encoder
-from ren_core.engine.choice import Compute, EngineName
+from ren_core.engine.choice import Compute, EngineName, autocast
 from ren_core.engine.compiled import Network
 from ren_core.engine.region_networks import compiled_encoder, compiled_head
 from ren_core.errors import ConfigError, DataError, ShapeError
@@ -203,7 +203,7 @@ class REN:
         """
         features = self.patch_features([image])
         prompts = user_prompts(points_yx, (image.shape[1], image.shape[2]), self.image_size)
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), autocast(self.device, self.dtype):
             output = self.head(
                 features.features,
                 prompts.points_yx[None].to(self.device),
@@ -232,18 +232,14 @@ class REN:
         return PatchFeatures(self.run_encoder(square), self.encoder.spec)
 
     def _torch_features(self, square: Tensor) -> Tensor:
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), autocast(self.device, self.dtype):
             features: Tensor = self.encoder(square).features
         return features
 
     def _torch_tokens(self, features: Tensor, points_yx: Tensor) -> Tensor:
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), autocast(self.device, self.dtype):
             tokens: Tensor = self.head(features, points_yx, self.image_size).ren_tokens
         return tokens
-
-    def _autocast(self) -> torch.autocast:
-        enabled = self.dtype != torch.float32
-        return torch.autocast(self.device.type, self.dtype if enabled else None, enabled=enabled)
 
     @cached_property
     def _grid(self) -> PointPrompts:

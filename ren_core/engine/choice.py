@@ -34,6 +34,12 @@ class Compute:
         return f"{name}, {str(self.dtype).removeprefix('torch.')}, on {self.device}"
 
 
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Torch's networks rounded to a type inside; float32 changes nothing."""
+    enabled = dtype != torch.float32
+    return torch.autocast(device.type, dtype if enabled else None, enabled=enabled)
+
+
 def choose_compute(
     engine: EngineName | None,
     device: torch.device | str,

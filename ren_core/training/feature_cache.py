@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ren_core.configuration import Count, Seed, configuration
 from ren_core.encoders.base import PatchEncoder
+from ren_core.engine.choice import autocast
 from ren_core.stages import atomic_path, digest, open_stage
 from ren_core.training.samples import ViewSample, regions_of_view
 from ren_core.training.sources import Entry, RegionSource, picture_fingerprints
@@ -139,7 +140,7 @@ def _encode_picture(
         tensors[f"names.{number}"] = torch.from_numpy(kept)
         tensors[f"coverage.{number}"] = torch.from_numpy(coverage)
     device = next(encoder.parameters()).device
-    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+    with torch.inference_mode(), autocast(device, dtype):
         features = encoder(torch.stack(images).to(device).float() / 255).features
     tensors["features"] = features.half().cpu().contiguous()
     tensors["labels"] = torch.stack(label_maps)

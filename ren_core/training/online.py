@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ren_core.configuration import Count, Seed, configuration
 from ren_core.encoders.base import PatchEncoder
+from ren_core.engine.choice import autocast
 from ren_core.images import Image
 from ren_core.training.batches import VALIDATION_STREAM
 from ren_core.training.pairs import PairRules, build_schedule, split_sources
@@ -165,8 +166,7 @@ class OnlineBatches:
         views = self._raw_views(number)
         device = next(self.encoder.parameters()).device
         images = torch.from_numpy(np.stack([view.image for view in views])).permute(0, 3, 1, 2)
-        enabled = self.dtype != torch.float32
-        with torch.no_grad(), torch.autocast(device.type, self.dtype, enabled=enabled):
+        with torch.no_grad(), autocast(device, self.dtype):
             features = self.encoder(images.to(device).float() / 255).features
         samples = [
             ViewSample(feature, view.labels, view.names, view.coverage)

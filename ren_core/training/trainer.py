@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from ren_core.engine.choice import autocast
 from ren_core.schedule import learning_rate_factor
 from ren_core.training.batches import Batch, BatchSource
 from ren_core.training.checkpoint import Progress, Row, load_checkpoint, save_checkpoint
@@ -116,7 +117,7 @@ def validate(
     objective.eval()
     sums: dict[str, float] = {}
     for batch in batches:
-        with _autocast(device, config):
+        with autocast(device, DTYPES[config.precision]):
             losses = objective.evaluate(batch)
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + float(value) / len(batches)
@@ -173,7 +174,7 @@ class _Run:
             else contextlib.nullcontext()
         )
         with hold:
-            with _autocast(worker.device, config):
+            with autocast(worker.device, DTYPES[config.precision]):
                 losses: dict[str, Tensor] = self.module(batch)
             self.scaler.scale(losses["total"] / config.accumulation).backward()
         return losses
@@ -201,8 +202,3 @@ def first_alone(worker: Worker) -> Iterator[None]:
     yield
     if worker.rank == 0 and worker.world > 1:
         dist.barrier()
-
-
-def _autocast(device: torch.device, config: Optimisation) -> torch.autocast:
-    dtype = DTYPES[config.precision]
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ren_core.configuration import Count, Seed, Share, configuration
 from ren_core.encoders.base import FeatureLevels, PatchEncoder, squash
+from ren_core.engine.choice import autocast
 from ren_core.geometry import Mask, mask_to_box, window_about
 from ren_core.images import Image
 from ren_core.regions import mask_on_grid
@@ -209,7 +210,7 @@ def _encoded(
         squash(torch.from_numpy(w.picture).permute(2, 0, 1)[None].float() / 255, size)
         for w in windows
     ]
-    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+    with torch.inference_mode(), autocast(device, dtype):
         levels: FeatureLevels = encoder.levels(encoder.prepare(torch.cat(square)))
     shares = [(mask_on_grid(w.mask, (side, side)) * 255).round() for w in windows]
     found = {name: getattr(levels, name).half().cpu().contiguous() for name in NAMES}
