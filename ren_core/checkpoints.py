@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ren_core.errors import DataError
 from ren_core.region_encoder import RegionEncoder
@@ -71,10 +71,31 @@ def save_region_encoder(
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write a head and its configuration (JSON types) as safetensors, atomically."""
-    state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in head.state_dict().items()}
     metadata = {"format": FORMAT, "config": json.dumps(dict(config), sort_keys=True)}
+    write_network(path, head, metadata, dtype=dtype)
+
+
+def write_network(
+    path: Path, network: nn.Module, metadata: Mapping[str, str], *, dtype: torch.dtype
+) -> None:
+    """Write a network's tensors and what is said of them as safetensors, atomically."""
+    state = {k: v.detach().to("cpu", dtype).contiguous() for k, v in network.state_dict().items()}
     with atomic_path(path) as tmp:
-        save_file(state, tmp, metadata=metadata)
+        save_file(state, tmp, metadata=dict(metadata))
+
+
+def read_network(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors, as float32, and what is said of them, of a file of ``write_network``.
+
+    Raises:
+        DataError: If it is no readable safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            return state, file.metadata() or {}
+    except (SafetensorError, OSError) as err:
+        raise DataError(f"{path} is no readable safetensors file; fetch it again ({err})") from err
 
 
 def head_shape(state: Mapping[str, Tensor], path: Path) -> HeadShape:
@@ -134,12 +155,7 @@ def _read_official(path: Path) -> dict[str, Tensor]:
 
 
 def _read_own(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as err:
-        raise DataError(f"{path} is no readable safetensors file; fetch it again ({err})") from err
+    state, metadata = read_network(path)
     if metadata.get("format") != FORMAT:
         raise DataError(
             f"{path} is not a region encoder of this project: its format is "

@@ -13,14 +13,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ren_core.checkpoints import read_network, write_network
 from ren_core.encoders.base import FeatureLevels
 from ren_core.errors import DataError
 from ren_core.mask_prompts import BOX, CHANNELS, CORE
-from ren_core.stages import atomic_path
 
 FORMAT = "ren-mask-head-1"
 MASKS = 3
@@ -166,16 +164,12 @@ def _cosine(patches: Tensor, vector: Tensor) -> Tensor:
 
 def save_mask_head(path: Path, head: MaskHead, config: Mapping[str, object]) -> None:
     """Write a head in float16 with its shape and what it says about itself (JSON types)."""
-    state = {
-        k: v.detach().to("cpu", torch.float16).contiguous() for k, v in head.state_dict().items()
-    }
     metadata = {
         "format": FORMAT,
         "shape": json.dumps(asdict(head.shape)),
         "config": json.dumps(dict(config), sort_keys=True),
     }
-    with atomic_path(path) as tmp:
-        save_file(state, tmp, metadata=metadata)
+    write_network(path, head, metadata, dtype=torch.float16)
 
 
 def load_mask_head(path: Path, *, expected_levels: tuple[int, int, int]) -> MaskHead:
@@ -188,16 +182,7 @@ def load_mask_head(path: Path, *, expected_levels: tuple[int, int, int]) -> Mask
     Raises:
         DataError: If the file is missing, of another kind, or does not fit the encoder.
     """
-    if not path.is_file():
-        raise DataError(f"no mask head at {path}; train one with `python pipelines/train_masks.py`")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as err:
-        raise DataError(f"{path} is no readable safetensors file ({err}); fetch it again") from err
-    if metadata.get("format") != FORMAT:
-        raise DataError(f"{path} is no mask head: its format is {metadata.get('format')!r}")
+    state, metadata = _read(path)
     stored = json.loads(metadata["shape"])
     shape = MaskHeadShape(**{**stored, "levels": tuple(stored["levels"])})
     if shape.levels != expected_levels:
@@ -214,7 +199,16 @@ def load_mask_head(path: Path, *, expected_levels: tuple[int, int, int]) -> Mask
 
 
 def read_mask_config(path: Path) -> dict[str, object]:
-    """What ``save_mask_head`` was told."""
-    with safe_open(path, framework="pt") as file:
-        stored: dict[str, object] = json.loads((file.metadata() or {}).get("config", "{}"))
+    """What ``save_mask_head`` was told; see ``load_mask_head`` for what is refused."""
+    stored: dict[str, object] = json.loads(_read(path)[1]["config"])
     return stored
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors of a head and what is said of them."""
+    if not path.is_file():
+        raise DataError(f"no mask head at {path}; train one with `python pipelines/train_masks.py`")
+    state, metadata = read_network(path)
+    if metadata.get("format") != FORMAT:
+        raise DataError(f"{path} is no mask head: its format is {metadata.get('format')!r}")
+    return state, metadata

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,7 +58,7 @@ def prompt_maps(prompt: MaskPrompt, size_hw: tuple[int, int], side: int) -> Floa
         maps[BOX] = np.outer(rows, columns)
         maps[CORE] = _bump((low + high) / 2, np.maximum(high - low, 1) / 4, side)
     if prompt.mask is not None:
-        maps[MASK] = _share(prompt.mask, side)
+        maps[MASK] = mask_on_grid(prompt.mask, (side, side))
         maps[CORE] = maps[MASK]
     if prompt.points_xy is not None and len(prompt.points_xy):
         sigma = np.full(2, POINT_SIGMA)
@@ -79,14 +78,3 @@ def _bump(centre_xy: Floats, sigma_xy: Floats, side: int) -> Floats:
     cells = np.arange(side, dtype=np.float32) + 0.5
     x, y = (np.exp(-0.5 * ((cells - c) / s) ** 2) for c, s in zip(centre_xy, sigma_xy, strict=True))
     return np.outer(y, x).astype(np.float32)
-
-
-def _share(mask: Mask | Floats, side: int) -> Floats:
-    if mask.dtype == bool:
-        return mask_on_grid(mask.astype(bool), (side, side))
-    if mask.shape == (side, side):
-        return mask.astype(np.float32)
-    smaller = mask.shape[0] >= side and mask.shape[1] >= side
-    way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    share: Floats = cv2.resize(mask.astype(np.float32), (side, side), interpolation=way)
-    return share

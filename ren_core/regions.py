@@ -65,8 +65,8 @@ def decode_coco(segmentation: Any, size_hw: tuple[int, int]) -> Mask:  # noqa: A
     return mask
 
 
-def mask_on_grid(mask: Mask, grid_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """Share (h, w) of every grid cell that a mask (H, W) covers, 0..1.
+def mask_on_grid(mask: Mask | NDArray[np.float32], grid_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """Share (h, w) of every grid cell that a mask (H, W) covers, 0..1; pixels may have shares too.
 
     >>> mask_on_grid(np.eye(4, dtype=bool), (2, 2)).tolist()
     [[0.5, 0.0], [0.0, 0.5]]

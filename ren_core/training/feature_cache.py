@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class FeatureCache:
 
     def read(self, index: int, view: int) -> ViewSample:
         """One view of picture ``index``."""
-        with safe_open(str(_file(self.directory, index)), framework="pt") as file:
+        with safe_open(str(picture_file(self.directory, index)), framework="pt") as file:
             return ViewSample(
                 file.get_slice("features")[view],
                 file.get_slice("labels")[view].numpy(),
@@ -97,15 +97,35 @@ def build_cache(
     directory = open_stage(
         out, "views", config, upstream=upstream, code=[__name__, "ren_core.encoders.catalog"]
     )
-    todo = [i for i in range(len(pictures)) if not _file(directory, i).exists()]
-    logger.info(
-        "views of %s: %d of %d to do in %s", config.source, len(todo), len(pictures), directory
-    )
-    for index in tqdm(todo, desc=config.source, disable=None):
-        tensors = _encode_picture(source, encoder, config, index=index, dtype=dtype)
-        with atomic_path(_file(directory, index)) as tmp:
-            save_file(tensors, tmp)
+
+    def encode(index: int) -> dict[str, Tensor]:
+        return _encode_picture(source, encoder, config, index=index, dtype=dtype)
+
+    write_missing(directory, len(pictures), encode, title=f"views of {config.source}")
     return FeatureCache(directory, source.entries, config.views_per_image)
+
+
+def write_missing(
+    directory: Path, count: int, encode: Callable[[int], dict[str, Tensor]], *, title: str
+) -> None:
+    """Write the tensors of every picture that has no file yet.
+
+    Args:
+        directory: Of the files, see ``picture_file``.
+        count: Pictures.
+        encode: Gives the tensors of one.
+        title: What they are, for the log.
+    """
+    todo = [i for i in range(count) if not picture_file(directory, i).exists()]
+    logger.info("%s: %d of %d to do in %s", title, len(todo), count, directory)
+    for index in tqdm(todo, desc=title, disable=None):
+        with atomic_path(picture_file(directory, index)) as tmp:
+            save_file(encode(index), tmp)
+
+
+def picture_file(directory: Path, index: int) -> Path:
+    """The file of picture ``index`` in a cache."""
+    return directory / f"{index:06d}.safetensors"
 
 
 def draw_view(
@@ -145,7 +165,3 @@ def _encode_picture(
     tensors["features"] = features.half().cpu().contiguous()
     tensors["labels"] = torch.stack(label_maps)
     return tensors
-
-
-def _file(directory: Path, index: int) -> Path:
-    return directory / f"{index:06d}.safetensors"

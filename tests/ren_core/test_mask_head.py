@@ -87,6 +87,8 @@ def test_what_does_not_fit_is_refused_in_one_sentence(tmp_path):
     path = tmp_path / "head.safetensors"
     with pytest.raises(DataError, match="train one with"):
         load_mask_head(path, expected_levels=LEVELS)
+    with pytest.raises(DataError, match="train one with"):
+        read_mask_config(path)
     save_file({"x": torch.ones(1)}, path)
     with pytest.raises(DataError, match="no mask head"):
         load_mask_head(path, expected_levels=LEVELS)

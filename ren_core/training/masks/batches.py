@@ -102,7 +102,7 @@ class MaskBatches:
 
     def __post_init__(self) -> None:
         pictures = [
-            [i for i in use.cache.pictures if (i in use.held_out) == self.held_out]
+            [i for i in range(use.cache.pictures) if (i in use.held_out) == self.held_out]
             for use in self.uses
         ]
         object.__setattr__(self, "_pictures", pictures)

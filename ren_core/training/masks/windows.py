@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from ren_core.configuration import Count, Seed, Share, configuration
 from ren_core.encoders.base import FeatureLevels, PatchEncoder, squash
@@ -24,10 +21,9 @@ from ren_core.engine.choice import autocast
 from ren_core.geometry import Mask, mask_to_box, window_about
 from ren_core.images import Image
 from ren_core.regions import mask_on_grid
-from ren_core.stages import atomic_path, digest, open_stage
+from ren_core.stages import digest, open_stage
+from ren_core.training.feature_cache import picture_file, write_missing
 from ren_core.training.sources import RegionSource, picture_fingerprints
-
-logger = logging.getLogger(__name__)
 
 LEAST_SIDE = 12  # px: the longer side of the smallest things
 _Zoom = Annotated[float, Field(ge=1, le=100)]
@@ -88,17 +84,17 @@ class WindowCache:
 
     Attributes:
         directory: Holds one safetensors file per picture.
-        pictures: Numbers of the pictures.
+        pictures: How many there are.
         per_picture: Windows in a file; a picture without things has none.
     """
 
     directory: Path
-    pictures: Sequence[int]
+    pictures: int
     per_picture: int
 
     def read(self, picture: int, number: int) -> WindowSample | None:
         """One window; None if the picture shows no thing."""
-        with safe_open(str(_file(self.directory, picture)), framework="pt") as file:
+        with safe_open(str(picture_file(self.directory, picture)), framework="pt") as file:
             if "shares" not in file.keys():  # noqa: SIM118 - no mapping
                 return None
             patches, middle, fine = (file.get_slice(name)[number] for name in NAMES)
@@ -135,17 +131,13 @@ def build_windows(
         upstream=[fingerprint, str(dtype), digest(source.settings), *prints],
         code=[__name__, "ren_core.encoders.catalog", "ren_core.training.masks.sources"],
     )
-    pictures = range(len(prints))
-    todo = [i for i in pictures if not _file(directory, i).exists()]
-    logger.info(
-        "windows of %s: %d of %d to do in %s", config.source, len(todo), len(prints), directory
-    )
-    for index in tqdm(todo, desc=config.source, disable=None):
+
+    def encode(index: int) -> dict[str, Tensor]:
         windows = draw_windows(source, config, index)
-        tensors = _encoded(windows, encoder, dtype) if windows else {"none": torch.zeros(1)}
-        with atomic_path(_file(directory, index)) as tmp:
-            save_file(tensors, tmp)
-    return WindowCache(directory, pictures, config.per_picture)
+        return _encoded(windows, encoder, dtype) if windows else {"none": torch.zeros(1)}
+
+    write_missing(directory, len(prints), encode, title=f"windows of {config.source}")
+    return WindowCache(directory, len(prints), config.per_picture)
 
 
 def draw_windows(source: RegionSource, config: WindowConfig, index: int) -> list[Window]:
@@ -215,7 +207,3 @@ def _encoded(
     shares = [(mask_on_grid(w.mask, (side, side)) * 255).round() for w in windows]
     found = {name: getattr(levels, name).half().cpu().contiguous() for name in NAMES}
     return found | {"shares": torch.from_numpy(np.stack(shares).astype(np.uint8))}
-
-
-def _file(directory: Path, index: int) -> Path:
-    return directory / f"{index:06d}.safetensors"
