@@ -8,24 +8,14 @@ import pytest
 
 from ren_core.geometry import box_iou
 from ren_core.mask_model import DrawnMasks
+from tests.moving_square import MOVING, RED, Clip, H, W, picture
 from tests.tiny import tiny_ren
 from vq2d.masking.base import Place
 from vq2d.masking.head import MaskConfig, MaskSegmenter
 from vq2d.masking.outline import Rough
 from vq2d.masking.region_tracker import RegionTracker, RegionTrackerConfig
 
-H, W = 90, 120
-RED, BLUE, GREY = (220, 30, 30), (30, 30, 220), (110, 110, 110)
 S = 64
-
-
-def picture(box, other=None):
-    image = np.full((H, W, 3), GREY, np.uint8)
-    for place, colour in ((box, RED), (other, BLUE)):
-        if place is not None:
-            x1, y1, x2, y2 = np.array(place).astype(int)
-            image[max(y1, 0) : y2, max(x1, 0) : x2] = colour
-    return image
 
 
 class Painter:
@@ -132,22 +122,6 @@ def test_specks_beside_a_thing_do_not_widen_its_box():
     dropped = segmenter(zooms=(1.0,), passes=0, speck=0.25).from_point(image, point)
     assert kept.box_xyxy[0] < 20
     assert dropped.box_xyxy[0] > 45
-
-
-class Clip:
-    size_hw = (H, W)
-
-    def __init__(self, boxes):
-        self.boxes = boxes
-
-    def __len__(self):
-        return len(self.boxes)
-
-    def __getitem__(self, i):
-        return picture(self.boxes[i])
-
-
-MOVING = [None, None, *[(10 + 6 * i, 30, 30 + 6 * i, 50) for i in range(8)], None, None]
 
 
 @pytest.mark.parametrize(("stop", "expected"), [(12, range(5, 10)), (-1, range(5, 1, -1))])

@@ -7,22 +7,12 @@ import pytest
 import torch
 
 from ren_core.geometry import box_iou
+from tests.moving_square import MOVING, Clip, H, W, picture
 from tests.tiny import tiny_ren
 from vq2d.masking.appearance import pooled_appearance, pooled_appearances
 from vq2d.masking.base import Place
 from vq2d.masking.region import RegionConfig, RegionSegmenter
 from vq2d.masking.region_tracker import RegionTracker, RegionTrackerConfig
-
-H, W = 90, 120
-RED, GREY = (220, 30, 30), (110, 110, 110)
-
-
-def picture(box):
-    image = np.full((H, W, 3), GREY, np.uint8)
-    if box is not None:
-        x1, y1, x2, y2 = np.array(box).astype(int)
-        image[max(y1, 0) : y2, max(x1, 0) : x2] = RED
-    return image
 
 
 def red_is_salient(images, side):
@@ -125,25 +115,6 @@ def test_appearance_is_of_the_masked_part():
     elsewhere = pooled_appearance(ren, other, other[..., 0] > 150)
     assert float(inside @ elsewhere) > 0.95 > float(inside @ outside)
     assert torch.isfinite(pooled_appearance(ren, image, np.zeros((H, W), bool))).all()
-
-
-class Clip:
-    size_hw = (H, W)
-
-    def __init__(self, boxes):
-        self.boxes = boxes
-
-    def __len__(self):
-        return len(self.boxes)
-
-    def __getitem__(self, i):
-        return picture(self.boxes[i])
-
-    def __iter__(self):
-        return (self[i] for i in range(len(self)))
-
-
-MOVING = [None, None, *[(10 + 6 * i, 30, 30 + 6 * i, 50) for i in range(8)], None, None]
 
 
 @pytest.mark.parametrize(("stop", "expected"), [(12, range(5, 10)), (-1, range(5, 1, -1))])
