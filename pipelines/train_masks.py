@@ -1,4 +1,4 @@
-"""Train a promptable mask head on things with masks.
+r"""Train a promptable mask head on things with masks.
 
 The head that ships here, from nothing (prepare the data first, see data/README.md):
 
@@ -16,15 +16,12 @@ larger encoder, on the masks of any pictures:
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from ren_core.command import exit_code
+from pipelines.shared.training import add_mask_data, add_run_options, run_command
 from ren_core.encoders.catalog import NAMES
 from ren_core.errors import ConfigError
 from ren_core.training.masks.run import MaskJob, MaskRecipe, run_mask_training
@@ -51,11 +48,7 @@ FURNITURE = range(128, 256)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and write the head; 0 done, 1 failed, 2 usage."""
-    args = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    return exit_code(lambda: run(args))
+    return run_command(build_parser(), run, argv)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -113,13 +106,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of caches, curves, states")
-    parser.add_argument("--save", type=Path, help="file of the head (OUT/mask_head.safetensors)")
-    parser.add_argument("--cache", type=Path, help="encoded windows, shared by runs (OUT/cache)")
+    add_run_options(parser, file="mask_head.safetensors", cached="windows")
     parser.add_argument("--encoder", choices=NAMES, default="embedded", help="frozen encoder")
-    parser.add_argument("--device", default="cpu", help="torch device")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own)")
-    parser.add_argument("--stop-after", type=int, help="stop after so many steps, to go on later")
     parser.add_argument("--steps", type=int, help="optimiser steps")
     parser.add_argument("--seed", type=int, help="of weights, batches and prompts")
     parser.add_argument("--learning-rate", type=float, help="peak")
@@ -127,11 +115,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     data = parser.add_argument_group("things with masks (one or more)")
     data.add_argument("--coco128", type=Path, help="images/train2017, labels/train2017 (YOLO text)")
-    data.add_argument("--coco", type=Path, nargs=2, help="pictures, and an instances_*.json")
     data.add_argument("--clothing", type=Path, help="images/, and label maps in labels/")
-    data.add_argument("--bsds", type=Path, help="BSDS500: images/<split>, segmentations/<split>")
-    data.add_argument("--scenes", type=Path, help="rendered scenes with instance ids")
-    data.add_argument("--regions", type=Path, help="store made by pipelines/extract_regions.py")
+    add_mask_data(data)
     return parser
 
 

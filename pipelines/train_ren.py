@@ -1,4 +1,4 @@
-"""Train a region encoder on images with region masks.
+r"""Train a region encoder on images with region masks.
 
 The head that ships here, from nothing (prepare the data first, see data/README.md):
 
@@ -13,15 +13,13 @@ A killed run goes on where it was if the same command is given again. On several
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from ren_core.command import exit_code, typed_fields
+from pipelines.shared.training import add_mask_data, add_run_options, run_command
+from ren_core.command import typed_fields
 from ren_core.errors import ConfigError
 from ren_core.training.config import (
     PRECISIONS,
@@ -49,11 +47,7 @@ KINDS = ("bsds", "yolo", "scenes", "coco", "labels", "regions")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train and write the head; 0 done, 1 failed, 2 usage."""
-    args = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    return exit_code(lambda: run(args))
+    return run_command(build_parser(), run, argv)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -79,21 +73,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--recipe", choices=sorted(RECIPES), default="embedded", help="what to train"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of caches, curves, states")
-    parser.add_argument("--save", type=Path, help="file of the head (default: OUT/ren.safetensors)")
-    parser.add_argument("--cache", type=Path, help="encoded views, shared by runs (OUT/cache)")
-    parser.add_argument("--device", default="cpu", help="torch device")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: torch's own)")
+    add_run_options(parser, file="ren.safetensors", cached="views")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw views ahead")
-    parser.add_argument("--stop-after", type=int, help="stop after so many steps, to go on later")
 
     data = parser.add_argument_group("region masks (one or more)")
-    data.add_argument("--bsds", type=Path, help="BSDS500: images/<split>, segmentations/<split>")
+    add_mask_data(data)
     data.add_argument("--yolo", type=Path, nargs=2, help="pictures, and polygons as YOLO text")
-    data.add_argument("--scenes", type=Path, help="rendered scenes with instance ids")
-    data.add_argument("--coco", type=Path, nargs=2, help="pictures, and an instances_*.json")
     data.add_argument("--labels", type=Path, nargs=2, help="pictures, and PNG label maps")
-    data.add_argument("--regions", type=Path, help="store made by pipelines/extract_regions.py")
 
     add_overrides(parser)
     return parser
