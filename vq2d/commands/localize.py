@@ -10,19 +10,18 @@ from tqdm import tqdm
 
 from ren_core.errors import ConfigError
 from vq2d.commands.shared import add_model_options, chosen_localizer, run_command, write_config
-from vq2d.job.answers import save_localization
 from vq2d.job.own_video import (
     FPS,
     Asked,
     ask_by_moment,
     ask_by_pictures,
     localize_in,
-    missed_floor,
 )
-from vq2d.show.page import Card, write_index
-from vq2d.show.scene import draw_poster, draw_video
-from vq2d.show.summary import draw_summary
-from vq2d.show.view import AnswerView, clock, view_of_own
+from vq2d.localize.presence import missed_floor
+from vq2d.localize.saved import save_localization
+from vq2d.show.answer import draw_answer
+from vq2d.show.page import write_index
+from vq2d.show.view import clock, view_of_own
 from vq2d.types import ResponseTrack
 from vq2d.video.frames import VideoFrames, open_video
 
@@ -106,8 +105,10 @@ def run(args: argparse.Namespace, command: str) -> int:
     doubt = "" if floor is None else doubt_about(asked, found.track, floor)
     print(answer_line(found.track, doubt))
     title = args.video.name + (", only a guess" if doubt else "")
-    page = draw(
-        view_of_own(asked, frames, found, title), out, preset=name, command=command, doubt=doubt
+    page = out / "index.html"
+    card = draw_answer(view_of_own(asked, frames, found, title), out / "answer", doubt=doubt)
+    write_index(
+        [card], page, title="Where was it last seen?", figures={}, preset=name, command=command
     )
     print(f"pictures    {page}")
     return 0
@@ -147,31 +148,3 @@ def answer_line(track: ResponseTrack, doubt: str) -> str:
         f"{beginning} from {clock(first)} to {clock(last)}, score {track.score:.3f}; "
         f"in its last frame at x {box[0]}..{box[2]}, y {box[1]}..{box[3]}"
     )
-
-
-def draw(view: AnswerView, out: Path, *, preset: str, command: str, doubt: str) -> Path:
-    """Summary, poster and video of the answer, and the page that shows them; the page's path."""
-    assert view.track is not None
-    files = [out / f"answer{end}" for end in (".png", ".jpg", ".mp4")]
-    draw_summary(view, files[0])
-    draw_poster(view, files[1])
-    draw_video(view, files[2])
-    entry = Card(
-        title=view.title,
-        status="unknown",
-        summary=files[0],
-        poster=files[1],
-        video=files[2],
-        score=view.track.score,
-        reason=doubt,
-    )
-    page = out / "index.html"
-    write_index(
-        [entry],
-        page,
-        title="Where was it last seen?",
-        figures={},
-        preset=preset,
-        command=command,
-    )
-    return page

@@ -10,8 +10,8 @@ from ren_core.stages import write_json
 from vq2d.ego4d.annotations import Annotations
 from vq2d.ego4d.documents import Document
 from vq2d.ego4d.submission import build_submission
-from vq2d.job.answers import trace_of
 from vq2d.job.task import Answer, RunReport
+from vq2d.job.traces import trace_of
 from vq2d.scoring.breakdown import Trace
 from vq2d.types import QueryKey, ResponseTrack
 

@@ -20,10 +20,10 @@ from ren_core.errors import DataError
 from ren_core.stages import open_stage
 from vq2d.ego4d.annotations import Annotations, Clip
 from vq2d.ego4d.clips import open_clip
-from vq2d.job.answers import load_localization, save_localization
 from vq2d.job.task import Answer, RunReport, Task, Trouble
 from vq2d.localize.chunks import TokenChunk
 from vq2d.localize.localizer import Localizer, question_of
+from vq2d.localize.saved import load_localization, save_localization
 from vq2d.localize.tokens import clip_tokens, open_tokens
 from vq2d.types import VisualQuery
 from vq2d.video.frames import VideoFrames
@@ -31,7 +31,7 @@ from vq2d.video.readers import ReaderName
 
 logger = logging.getLogger(__name__)
 
-ANSWERING = ("vq2d.localize.build", "vq2d.video.frames", "vq2d.job.answers")
+ANSWERING = ("vq2d.localize.build", "vq2d.video.frames", "vq2d.localize.saved")
 """The modules whose code decides an answer, with all that they import: models, stages, frames."""
 
 

@@ -6,10 +6,11 @@ A sight is a token of a frame or, where tokens were joined, a region track in on
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -41,6 +42,39 @@ class Similarities:
     track: NDArray[np.float32]
 
 
+class Chunk(Protocol):
+    """What consecutive frames of a clip show, wherever it is kept."""
+
+    @property
+    def first_frame(self) -> int:
+        """First clip frame."""
+        ...
+
+    @property
+    def last_frame(self) -> int:
+        """Last clip frame."""
+        ...
+
+    @property
+    def frame_idx(self) -> NDArray[np.int32]:
+        """(M,) clip frame of each sight, ascending."""
+        ...
+
+    @property
+    def points_xy(self) -> NDArray[np.float32]:
+        """(M, 2) frame pixels."""
+        ...
+
+    @property
+    def held(self) -> Sequence[int]:
+        """Clip frames that cannot be decoded, so that the last good one stands in for them."""
+        ...
+
+    def similarities(self, query_vectors: Tensor) -> Similarities:
+        """Of all sights to query vectors (Q, D) of unit length."""
+        ...
+
+
 @dataclass(frozen=True)
 class TokenChunk:
     """What consecutive frames show, read from disk when asked for.
@@ -62,7 +96,8 @@ class TokenChunk:
             found = {name: file.get_tensor(name) for name in names}
         kept = found["vectors"].to(query_vectors) @ query_vectors.T  # (V, Q)
         if "track" in found:
-            return _of_sights(kept.cpu(), found)
+            kept = kept.cpu().float() * found["scale"][:, None]
+            return similarities_of_sights(kept, found)
         own = _numbers(kept.amax(dim=1))
         return Similarities(own, own)
 
@@ -74,10 +109,7 @@ class TokenChunk:
     @cached_property
     def points_xy(self) -> NDArray[np.float32]:
         """(M, 2) frame pixels."""
-        points = self._array("points_xy")
-        if points.dtype == np.uint16:  # the pixel that holds the point, of which this is the middle
-            return points.astype(np.float32) + np.float32(0.5)
-        return points.astype(np.float32)
+        return middles_of(self._array("points_xy"))
 
     @cached_property
     def held(self) -> list[int]:
@@ -131,9 +163,20 @@ def track_arrays(tracks: RegionTracks) -> Arrays:
     }
 
 
-def _of_sights(kept: Tensor, found: Mapping[str, Tensor]) -> Similarities:
-    """Similarities of sights from those of what their tracks keep, (V, Q) before scaling."""
-    kept = kept.float() * found["scale"][:, None]
+def middles_of(points_xy: NDArray) -> NDArray[np.float32]:  # type: ignore[type-arg]
+    """Points (M, 2) as kept in frame pixels: of a pixel that holds a point, its middle."""
+    if points_xy.dtype == np.uint16:
+        return points_xy.astype(np.float32) + np.float32(0.5)
+    return points_xy.astype(np.float32)
+
+
+def similarities_of_sights(kept: Tensor, found: Mapping[str, Tensor]) -> Similarities:
+    """Similarities of the sights of region tracks from those of what the tracks keep.
+
+    Args:
+        kept: (V, Q) cosines of the tracks' vectors and the query vectors.
+        found: Of ``track_arrays``: ``first`` (T,), ``track`` (M,) and ``mix`` (M, 4).
+    """
     first, track, mix = found["first"].long(), found["track"].long(), found["mix"].float()
 
     # the best vector of each track

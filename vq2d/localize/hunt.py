@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vq2d.localize.chunks import TokenChunk
+from vq2d.localize.chunks import Chunk
 from vq2d.localize.query import ObjectTokens
 from vq2d.types import FrameSource, Question
 
@@ -24,4 +24,4 @@ class Hunt:
     question: Question
     target: ObjectTokens
     frames: FrameSource
-    chunks: Sequence[TokenChunk]
+    chunks: Sequence[Chunk]

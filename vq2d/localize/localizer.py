@@ -10,14 +10,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vq2d.localize.chunks import TokenChunk
+from vq2d.localize.again import look_again
+from vq2d.localize.chunks import Chunk
 from vq2d.localize.expand import more_query_vectors
 from vq2d.localize.hunt import Hunt
 from vq2d.localize.models import Models
 from vq2d.localize.presets import VQ2DConfig
-from vq2d.localize.query import object_tokens
+from vq2d.localize.query import ObjectTokens, object_tokens
 from vq2d.localize.refine import keep_good, refine
-from vq2d.localize.search import find_candidates, score_frames, with_own_occurrence
+from vq2d.localize.search import (
+    find_peaks,
+    good_candidates,
+    score_frames,
+    with_own_occurrence,
+)
 from vq2d.localize.track import choose, continues, cut_at, join, track_candidate
 from vq2d.types import (
     Candidate,
@@ -62,41 +68,49 @@ class Localizer:
         self.config = config
 
     def localize(
-        self, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]
+        self, question: Question, frames: FrameSource, chunks: Sequence[Chunk]
     ) -> Localization:
         """Where the object was last seen before ``question.search_end``."""
-        found = self._localize(question, frames, chunks)
+        hunt = self.hunt(question, frames, chunks)
+        found = self.follow(hunt, self.search(hunt, hunt.target.vectors))
         held = [i for chunk in chunks for i in chunk.held if i < question.search_end]
         return replace(found, held=stretches(held))
 
     def candidates(
-        self, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]
+        self, question: Question, frames: FrameSource, chunks: Sequence[Chunk]
     ) -> Searched:
         """Where the object may be before ``question.search_end``: the first search, no track."""
-        hunt = self._hunt(question, frames, chunks)
-        return self._search(hunt, hunt.target.vectors)
+        hunt = self.hunt(question, frames, chunks)
+        return self.search(hunt, hunt.target.vectors)
 
-    def _hunt(self, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]) -> Hunt:
-        target = object_tokens(question.views, self.models, self.config.query)
-        return Hunt(question, target, frames, chunks)
+    def hunt(self, question: Question, frames: FrameSource, chunks: Sequence[Chunk]) -> Hunt:
+        """Stage 1, the question: what the object looks like, and where it is looked for."""
+        return Hunt(question, self.target(question.views), frames, chunks)
 
-    def _localize(
-        self, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]
-    ) -> Localization:
-        hunt = self._hunt(question, frames, chunks)
-        found = self._search(hunt, hunt.target.vectors)
-        scores, candidates = found.scores, found.candidates
+    def target(self, views: Sequence[ObjectView]) -> ObjectTokens:
+        """What an object in some pictures looks like."""
+        return object_tokens(views, self.models, self.config.query)
+
+    def follow(self, hunt: Hunt, found: Searched, *, expand: bool = True) -> Localization:
+        """Stages 4 and 5: the track of the chosen candidate, and what a second search adds.
+
+        Args:
+            hunt: What is hunted, and where.
+            found: The first search.
+            expand: Whether there is a second search, if the configuration has one.
+        """
+        question, scores, candidates = hunt.question, found.scores, found.candidates
         first = self._first_track(hunt, keep_good(candidates, self.config.refine), scores)
         if first is None:
             return Localization(None, scores, candidates, None, 1)
         seed, track = first
-        if not self.config.expand.rounds or track.end_frame >= question.search_end:
+        if not (expand and self.config.expand.rounds) or track.end_frame >= question.search_end:
             return Localization(track, scores, candidates, seed, 1)
 
         more = more_query_vectors(track, hunt, self.models, self.config.query, self.config.expand)
         best = max(c.similarity for c in candidates)
         vectors = torch.cat([hunt.target.vectors, more])
-        later = self._search(hunt, vectors, start_frame=track.end_frame, best=best).candidates
+        later = self.search(hunt, vectors, start_frame=track.end_frame, best=best).candidates
         floor = self.config.expand.floor
         good = [
             c for c in keep_good(later, self.config.refine) if (c.refined_score or 0.0) >= floor
@@ -110,7 +124,7 @@ class Localizer:
                 track, seed = later_track, second
         return Localization(track, scores, (*candidates, *later), seed, 2)
 
-    def _search(
+    def search(
         self,
         hunt: Hunt,
         query_vectors: Tensor,
@@ -118,23 +132,57 @@ class Localizer:
         start_frame: int = 0,
         best: float | None = None,
     ) -> Searched:
-        """Stages 2 and 3 from ``start_frame`` on."""
+        """Stages 2 and 3 from ``start_frame`` on.
+
+        Args:
+            hunt: What is hunted, and where.
+            query_vectors: (Q, D) unit vectors.
+            start_frame: First clip frame searched.
+            best: Similarity of the best peak of an earlier search.
+        """
+        scores, peaks = self.peaks(hunt, query_vectors, start_frame=start_frame)
+        peaks = self.look_again(hunt, peaks, scores, query_vectors)
+        candidates = good_candidates(peaks, self.config.search, best=best)
+        return Searched(scores, tuple(self.refine(hunt, candidates, query_vectors)))
+
+    def peaks(
+        self, hunt: Hunt, query_vectors: Tensor, *, start_frame: int = 0
+    ) -> tuple[FrameScores, list[Candidate]]:
+        """Stage 2: the best token of every frame, and the peaks over time."""
         question, config = hunt.question, self.config.search
-        scores = score_frames(
-            hunt.chunks,
-            query_vectors,
-            start_frame,
-            question.search_end,
-            own_look=config.own_look,
-        )
+        window = (start_frame, question.search_end)
+        scores = score_frames(hunt.chunks, query_vectors, *window, own_look=config.own_look)
         if question.crop_frame is not None:
-            window = (start_frame, question.search_end)
             scores = with_own_occurrence(
                 scores, question.crop_frame, config.own_similarity, window=window
             )
-        candidates = find_candidates(scores, config, best=best)
-        refined = refine(candidates, hunt, query_vectors, self.models, self.config.refine)
-        return Searched(scores, tuple(refined))
+        return scores, find_peaks(scores, config, config.top_k)
+
+    def look_again(
+        self,
+        hunt: Hunt,
+        peaks: Sequence[Candidate],
+        scores: FrameScores,
+        query_vectors: Tensor,
+    ) -> list[Candidate]:
+        """Peaks of joined tokens as their frames' own tokens see them, if so configured."""
+        if not self.config.search.look_again:
+            return list(peaks)
+        return look_again(
+            peaks,
+            scores,
+            hunt.frames,
+            query_vectors,
+            self.models.encoder,
+            self.config.tokens.crop_factors,
+            self.config.search,
+        )
+
+    def refine(
+        self, hunt: Hunt, candidates: Sequence[Candidate], query_vectors: Tensor
+    ) -> list[Candidate]:
+        """Stage 3: boxes and refined scores; candidates with nothing to segment are left out."""
+        return refine(candidates, hunt, query_vectors, self.models, self.config.refine)
 
     def _first_track(
         self, hunt: Hunt, candidates: Sequence[Candidate], scores: FrameScores

@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vq2d.localize.chunks import TokenChunk
+from vq2d.localize.chunks import Chunk
 from vq2d.localize.localizer import Localizer
-from vq2d.types import FrameSource, Question
+from vq2d.localize.presets import VQ2DConfig
+from vq2d.types import FrameSource, Question, ResponseTrack
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def asked_elsewhere(question: Question, num_frames: int) -> Question:
 
 
 def find_evidence(
-    localizer: Localizer, question: Question, frames: FrameSource, chunks: Sequence[TokenChunk]
+    localizer: Localizer, question: Question, frames: FrameSource, chunks: Sequence[Chunk]
 ) -> Evidence:
     """Search a clip for a thing and refine what is found (stages 2 and 3)."""
     started = time.process_time()
@@ -48,3 +49,13 @@ def find_evidence(
         search_frames=question.search_end,
         seconds=time.process_time() - started,
     )
+
+
+def missed_floor(track: ResponseTrack, config: VQ2DConfig) -> float | None:
+    """The least score of a believable answer, if the track's is below; None if it is not.
+
+    The floors of search and refinement are lowered for the best candidate, so that there is an
+    answer to every query; whoever asks for one object wants to know.
+    """
+    floor = config.refine.floor if config.refine.crop_factors else config.search.floor
+    return floor if track.score < floor else None

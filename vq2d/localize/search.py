@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from ren_core.configuration import Cosine, Count, Share, configuration
-from vq2d.localize.chunks import TokenChunk
+from vq2d.localize.chunks import Chunk
 from vq2d.localize.merge import first_of_each
 from vq2d.types import Candidate, FrameScores
 
@@ -26,6 +28,8 @@ class SearchConfig:
         floor: Least similarity of a candidate; lowered to the best one if none reaches it.
         keep_ratio: Least similarity, as a share of the first search's best one.
         own_look: How much of a sight's similarity is its own; the rest is that of its region track.
+        look_again: So many frames of each peak of joined tokens are encoded anew; their best token,
+            not joined, is the candidate. 0: the peak itself is.
     """
 
     nms_ratio: Share = 0.8
@@ -34,10 +38,11 @@ class SearchConfig:
     floor: Cosine = 0.7
     keep_ratio: Share = 0.0
     own_look: Share = 0.75
+    look_again: Annotated[int, Field(ge=0, le=100)] = 0
 
 
 def score_frames(
-    chunks: Iterable[TokenChunk],
+    chunks: Iterable[Chunk],
     query_tokens: Tensor,
     start_frame: int,
     end_frame: int,
@@ -102,26 +107,26 @@ def with_own_occurrence(
 def find_candidates(
     scores: FrameScores, config: SearchConfig, *, best: float | None = None
 ) -> list[Candidate]:
-    """Peaks in temporal order, after suppression of each peak's surroundings.
+    """Peaks that are good enough, in temporal order; see ``find_peaks``, ``good_candidates``."""
+    return good_candidates(find_peaks(scores, config, config.top_k), config, best=best)
+
+
+def find_peaks(scores: FrameScores, config: SearchConfig, most: int) -> list[Candidate]:
+    """The highest peaks in temporal order, after suppression of each peak's surroundings.
 
     Args:
         scores: Best token of each frame.
-        config: How peaks are found.
-        best: Similarity of the best peak of an earlier search; peaks far below it are no
-            candidates, even if that leaves none.
+        config: How far a peak reaches.
+        most: Peaks at most.
     """
     answerable = scores.answerable
     left = answerable.copy()
     peaks: list[int] = []
-    while len(left) and left.max() > 0 and len(peaks) < config.top_k:
+    while len(left) and left.max() > 0 and len(peaks) < most:
         at = int(left.argmax())
         peaks.append(at)
         low, high = extent(left, at, config.nms_ratio * float(left[at]))
         left[low:high] = 0
-    if not peaks:
-        return []
-    highest = float(answerable[peaks].max())
-    floor = max(min(config.floor, highest), config.keep_ratio * max(highest, best or 0.0))
     return [
         Candidate(
             frame_idx=int(scores.frame_idx[i]),
@@ -129,8 +134,27 @@ def find_candidates(
             similarity=float(answerable[i]),
         )
         for i in sorted(peaks)
-        if answerable[i] >= floor
     ]
+
+
+def good_candidates(
+    peaks: Sequence[Candidate], config: SearchConfig, *, best: float | None = None
+) -> list[Candidate]:
+    """The highest peaks that pass both floors, in temporal order.
+
+    Args:
+        peaks: In temporal order.
+        config: Floors, and how many at most.
+        best: Similarity of the best peak of an earlier search; peaks far below it are no
+            candidates, even if that leaves none.
+    """
+    if not peaks:
+        return []
+    highest = max(peak.similarity for peak in peaks)
+    floor = max(min(config.floor, highest), config.keep_ratio * max(highest, best or 0.0))
+    good = [peak for peak in peaks if peak.similarity >= floor]
+    top = sorted(good, key=lambda peak: -peak.similarity)[: config.top_k]
+    return sorted(top, key=lambda peak: peak.frame_idx)
 
 
 def extent(values: NDArray[np.float32], at: int, threshold: float) -> tuple[int, int]:

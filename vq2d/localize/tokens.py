@@ -74,15 +74,22 @@ def open_tokens(
     """
     ren = encoder.ren
     identity = {
-        "tokens": config,
-        "encode": encoder.config,
-        "ren": replace(ren.config, head=""),  # the fingerprint knows the head, wherever it lies
+        **token_settings(encoder, config),
         "engine": ren.compute.engine,
         "device": ren.compute.device.type,
         "dtype": str(ren.compute.dtype),
     }
     code = [__name__, "vq2d.video.frames"]
     return open_stage(cache, "tokens", identity, upstream=[ren.fingerprint], code=code, keep=keep)
+
+
+def token_settings(encoder: TokenEncoder, config: TokenConfig) -> dict[str, object]:
+    """What decides the content of tokens, beside weights, engine and code."""
+    return {
+        "tokens": config,
+        "encode": encoder.config,
+        "ren": replace(encoder.ren.config, head=""),  # its fingerprint knows the head
+    }
 
 
 def clip_tokens(

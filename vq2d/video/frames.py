@@ -79,6 +79,11 @@ class VideoFrames:
         return self.timeline.path
 
     @property
+    def numbers(self) -> NDArray[np.int64]:
+        """(N,) number in the file of each frame; one repeats where the file has gaps."""
+        return self._numbers
+
+    @property
     def duration(self) -> float:
         """How long the whole file plays, in seconds: its last frame is shown like the others."""
         rate = self.timeline.average_rate

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ren_core.errors import DataError
 from vq2d.video.orientation import orientation_of
 from vq2d.video.packets import STRICT, TRANSPORT_STREAM, Packets, open_container
+from vq2d.video.recorded import recording_time
 from vq2d.video.timeline import Timeline, exact_rate
 
 IN_ORDER = 8
@@ -151,6 +152,7 @@ def _timeline(
         is_seekable=not index.restarts and stream.container.format.name != PROGRAM_STREAM,
         missing=index.missing,
         notes=tuple(notes),
+        recorded_at=recording_time({**stream.metadata, **stream.container.metadata}),
     )
 
 

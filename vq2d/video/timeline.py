@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Timeline:
         is_seekable: Whether a seek to a keyframe can be trusted if that keyframe comes out.
         missing: Frames that the header promises and the file does not hold.
         notes: What a person should know of the file, one sentence each.
+        recorded_at: When the recording began, if the file says so.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Timeline:
     is_seekable: bool = True
     missing: int = 0
     notes: tuple[str, ...] = ()
+    recorded_at: datetime | None = None
 
     def __len__(self) -> int:
         return len(self.pts)

@@ -29,12 +29,12 @@ from tests.synthetic import write_video
 from tests.tiny import tiny_ren
 from vq2d.ego4d import clips as video
 from vq2d.ego4d.annotations import load_annotations
-from vq2d.job.answers import load_localization
 from vq2d.job.outputs import write_failures
 from vq2d.job.runner import Runner
 from vq2d.job.task import RunReport, Trouble
 from vq2d.localize.encode import EncodeConfig, TokenEncoder
 from vq2d.localize.presets import VQ2DConfig
+from vq2d.localize.saved import load_localization
 from vq2d.localize.search import SearchConfig
 from vq2d.localize.tokens import TokenConfig, clip_tokens
 from vq2d.scoring.metrics import evaluate

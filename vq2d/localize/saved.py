@@ -1,4 +1,4 @@
-"""Answers on disk: one JSON file per query, exact enough to be drawn and scored again."""
+"""Answers on disk: JSON that is exact enough to be drawn and scored again."""
 
 from __future__ import annotations
 
@@ -8,35 +8,38 @@ from typing import Any
 
 import numpy as np
 
-from ren_core.geometry import box_iou
 from ren_core.stages import write_json
-from vq2d.job.task import Answer
-from vq2d.scoring.breakdown import Trace
 from vq2d.types import Candidate, FrameScores, Localization, ResponseTrack
 
 
 def save_localization(path: Path, found: Localization) -> None:
     """Write an answer atomically; float32 values survive exactly, but for the curve's."""
-    own = found.scores.own
-    write_json(
-        path,
-        {
-            "track": None if found.track is None else _track_to_json(found.track),
-            "seed": None if found.seed is None else _candidate_to_json(found.seed),
-            "rounds": found.rounds,
-            "held": [[frames.start, frames.stop] for frames in found.held],
-            "candidates": [_candidate_to_json(c) for c in found.candidates],
-            "frame_idx": found.scores.frame_idx.tolist(),
-            "similarity": found.scores.similarity.round(4).astype(float).tolist(),
-            "points_xy": found.scores.points_xy.round(1).astype(float).tolist(),
-            "own_occurrence": None if own is None else [own.start, own.stop],
-        },
-    )
+    write_json(path, localization_to_json(found))
 
 
 def load_localization(path: Path) -> Localization:
     """Read what ``save_localization`` wrote."""
-    raw = json.loads(path.read_text())
+    return localization_from_json(json.loads(path.read_text()))
+
+
+def localization_to_json(found: Localization) -> dict[str, Any]:
+    """An answer as JSON types."""
+    own = found.scores.own
+    return {
+        "track": None if found.track is None else _track_to_json(found.track),
+        "seed": None if found.seed is None else _candidate_to_json(found.seed),
+        "rounds": found.rounds,
+        "held": [[frames.start, frames.stop] for frames in found.held],
+        "candidates": [_candidate_to_json(c) for c in found.candidates],
+        "frame_idx": found.scores.frame_idx.tolist(),
+        "similarity": found.scores.similarity.round(4).astype(float).tolist(),
+        "points_xy": found.scores.points_xy.round(1).astype(float).tolist(),
+        "own_occurrence": None if own is None else [own.start, own.stop],
+    }
+
+
+def localization_from_json(raw: dict[str, Any]) -> Localization:
+    """What ``localization_to_json`` gave."""
     own = raw["own_occurrence"]
     return Localization(
         track=None if raw["track"] is None else _track_from_json(raw["track"]),
@@ -51,32 +54,6 @@ def load_localization(path: Path) -> Localization:
         rounds=raw["rounds"],
         held=tuple(range(start, stop) for start, stop in raw["held"]),
     )
-
-
-def trace_of(answer: Answer) -> Trace | None:
-    """Which stage had the truth in hand; None where the truth is unknown."""
-    found, truth = answer.found, answer.task.truth
-    if truth is None:
-        return None
-    scores, seed = found.scores, found.seed
-    best = int(scores.frame_idx[scores.answerable.argmax()]) if len(scores.frame_idx) else -1
-    overlap = None
-    if seed is not None and seed.box_xyxy is not None and truth.holds(seed.frame_idx):
-        true_box = truth.boxes_xyxy[seed.frame_idx - truth.start_frame]
-        overlap = float(box_iou(seed.box_xyxy, true_box))
-    return Trace(
-        best_frame_in_truth=truth.holds(best),
-        candidate_in_truth=any(truth.holds(c.frame_idx) for c in found.candidates),
-        tracked_candidate_in_truth=seed is not None and truth.holds(seed.frame_idx),
-        seed_box_iou=overlap,
-        reason=_reason(found),
-    )
-
-
-def _reason(found: Localization) -> str:
-    if found.seed is None:
-        return "no candidate was good enough"
-    return "first search" if found.rounds == 1 else "after the second search"
 
 
 def _track_to_json(track: ResponseTrack) -> dict[str, Any]:

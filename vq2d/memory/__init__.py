@@ -1,0 +1,1 @@
+"""Many videos, made once, asked many times."""

@@ -1,0 +1,80 @@
+"""What was asked of a memory and answered, kept so that nothing is searched twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from ren_core.code_identity import code_digest
+from ren_core.stages import content, digest
+from vq2d.localize.saved import localization_from_json, localization_to_json
+from vq2d.memory.ask import AskConfig, MemoryQuestion, Places, Sighting, sightings
+
+
+def answer(
+    places: Places,
+    question: MemoryQuestion,
+    before: datetime | None,
+    top: int,
+    config: AskConfig,
+) -> Iterator[Sighting]:
+    """``ask.sightings``, or the same from disk if the memory has not changed since."""
+    videos = {video.fingerprint: video for video in places.store.videos()}
+    name = _name(places, question, before, top, config, list(videos))
+    if (places.store.answers / f"{name}.json").is_file():
+        _, raw = places.store.read_answer(name)
+        for one in raw["sightings"]:
+            video = videos[one["video"]]
+            found = localization_from_json(one["found"])
+            frames = places.frames_of(video)
+            if frames is not None:
+                yield Sighting(video, found, frames, one["present"])
+        return
+    given = []
+    for sighting in sightings(places, question, before, top, config):
+        given.append(sighting)
+        yield sighting
+    places.store.write_answer(name, _to_json(question, given))
+
+
+def _to_json(question: MemoryQuestion, given: Sequence[Sighting]) -> dict[str, object]:
+    shown = {sighting.video.fingerprint for sighting in given}
+    if question.origin is not None:
+        shown.add(question.origin[0])
+    return {
+        "videos": sorted(shown),
+        "sightings": [
+            {
+                "video": sighting.video.fingerprint,
+                "present": sighting.present,
+                "found": localization_to_json(sighting.found),
+            }
+            for sighting in given
+        ],
+    }
+
+
+def _name(
+    places: Places,
+    question: MemoryQuestion,
+    before: datetime | None,
+    top: int,
+    config: AskConfig,
+    videos: Sequence[str],
+) -> str:
+    """A name for all that decides an answer."""
+    views = [
+        [
+            hashlib.sha256(view.picture.tobytes()).hexdigest(),
+            view.picture.shape,
+            view.box_xyxy.astype(float).tolist(),
+            None if view.mask is None else hashlib.sha256(view.mask.tobytes()).hexdigest(),
+        ]
+        for view in question.views
+    ]
+    asked = [views, question.origin, None if before is None else before.isoformat(), top]
+    localizer = places.localizer
+    compute = localizer.models.encoder.ren.compute
+    how = [content(localizer.config), content(config), str(compute), code_digest(__name__)]
+    return digest([asked, how, sorted(videos)], 16)

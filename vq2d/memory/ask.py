@@ -1,0 +1,317 @@
+"""One question to all videos of a memory: it is searched like one clip that lies in many files.
+
+Each video's vectors say which videos are worth a look; the five stages then run on these. What is
+good enough is decided over all of them together, so that a video without the thing cannot win by
+its own best.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+from torch import Tensor
+
+from ren_core.configuration import Count, Share, configuration
+from ren_core.errors import DataError
+from ren_core.geometry import Boxes
+from ren_core.images import Image
+from vq2d.localize.hunt import Hunt
+from vq2d.localize.localizer import Localizer, Searched, adjoins
+from vq2d.localize.presence import missed_floor
+from vq2d.localize.query import ObjectTokens
+from vq2d.localize.refine import keep_good
+from vq2d.localize.search import good_candidates
+from vq2d.memory.catalogue import FRAMES_PER_SECOND, RememberedVideo
+from vq2d.memory.store import Store
+from vq2d.types import (
+    Candidate,
+    FrameScores,
+    Localization,
+    ObjectView,
+    Question,
+    ResponseTrack,
+)
+from vq2d.video.frames import VideoFrames, open_video
+from vq2d.video.readers import ReaderName
+
+logger = logging.getLogger(__name__)
+
+
+@configuration(group="memory")
+class AskConfig:
+    """How far a memory is searched.
+
+    Attributes:
+        most_videos: Videos that are looked into, those with the most similar vectors.
+        keep_ratio: Least similarity of a video's best vector, as a share of the best one of all.
+    """
+
+    most_videos: Count = 8
+    keep_ratio: Share = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryQuestion:
+    """An object that is looked for.
+
+    Attributes:
+        views: The object in one picture or several, at least one.
+        origin: Fingerprint of the video and clip frame of the one view; that occurrence is no
+            answer. None if the views are from elsewhere.
+    """
+
+    views: tuple[ObjectView, ...]
+    origin: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One video that is looked into.
+
+    Attributes:
+        video: Which.
+        frames: Its frames.
+        hunt: What is hunted in it.
+        scores: Best token of each searched frame.
+        candidates: Good ones, in temporal order; refined in the end.
+    """
+
+    video: RememberedVideo
+    frames: VideoFrames
+    hunt: Hunt
+    scores: FrameScores
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """The object in one video, from when it appears until it disappears.
+
+    Attributes:
+        video: Where it was seen.
+        found: The track, and how it came about.
+        frames: The video.
+        present: Whether the score reaches the preset's floor; if not, it is a guess.
+    """
+
+    video: RememberedVideo
+    found: Localization
+    frames: VideoFrames
+    present: bool
+
+    @property
+    def first_frame(self) -> int:
+        """First frame of the track, at 5 frames per second from the start of the video."""
+        return self._track.start_frame
+
+    @property
+    def end_frame(self) -> int:
+        """One past the last frame of the track."""
+        return self._track.end_frame
+
+    @property
+    def start_s(self) -> float:
+        """Seconds from the start of the video to the first frame that shows it."""
+        return self.first_frame / FRAMES_PER_SECOND
+
+    @property
+    def end_s(self) -> float:
+        """Seconds from the start of the video to the end of the last frame that shows it."""
+        return self.end_frame / FRAMES_PER_SECOND
+
+    @property
+    def last_seen_at(self) -> datetime:
+        """The time of day at ``end_s``."""
+        return self.video.recorded_at + timedelta(seconds=self.end_s)
+
+    @property
+    def boxes_xyxy(self) -> Boxes:
+        """(T, 4) float32, pixels of the video as shown, one per frame at 5 frames per second."""
+        return self._track.boxes_xyxy
+
+    @property
+    def score(self) -> float:
+        """Likeness, for comparing sightings of one question."""
+        return self._track.score
+
+    def frame(self, i: int = -1) -> Image:
+        """Frame ``i`` of the track, RGB; by default the last one."""
+        return self.frames[self.first_frame + range(len(self.boxes_xyxy))[i]]
+
+    @property
+    def _track(self) -> ResponseTrack:
+        assert self.found.track is not None
+        return self.found.track
+
+
+class Places:
+    """Gives the videos of a memory as places to look into; each is opened once."""
+
+    def __init__(self, store: Store, localizer: Localizer, *, reader: ReaderName = "av") -> None:
+        self.store = store
+        self.localizer = localizer
+        self._reader: ReaderName = reader
+        self._opened: dict[str, VideoFrames] = {}
+
+    def worth_a_look(
+        self, vectors: Tensor, ends: dict[str, int], origin: str | None, config: AskConfig
+    ) -> list[RememberedVideo]:
+        """Videos with vectors like the question's, the latest recording first.
+
+        Args:
+            vectors: (Q, D) unit vectors of the question.
+            ends: One past the last frame that may be searched, of each video.
+            origin: The video of the question's picture, which is always looked into: its best
+                vectors are those of the picture itself.
+            config: How many.
+        """
+        best = {
+            fingerprint: self.store.kept(fingerprint).best_similarity(vectors, end)
+            for fingerprint, end in ends.items()
+            if end > 0
+        }
+        own = {origin} & best.keys()
+        others = sorted(best.keys() - own, key=lambda name: -best[name])[: config.most_videos]
+        least = config.keep_ratio * max((best[name] for name in others), default=0.0)
+        chosen = own | {name for name in others if best[name] >= least}
+        return [video for video in self.store.videos() if video.fingerprint in chosen]
+
+    def open(
+        self, video: RememberedVideo, target: ObjectTokens, question: MemoryQuestion, end: int
+    ) -> Place | None:
+        """A video to look into; None if its file is not there any more."""
+        frames = self.frames_of(video)
+        if frames is None:
+            return None
+        is_own = question.origin is not None and question.origin[0] == video.fingerprint
+        crop_frame = question.origin[1] if question.origin is not None and is_own else None
+        chunks = self.store.kept(video.fingerprint).chunks(self.store.held(video.fingerprint))
+        hunt = Hunt(Question(question.views, end, crop_frame), target, frames, chunks)
+        scores, peaks = self.localizer.peaks(hunt, target.vectors)
+        return Place(video, frames, hunt, scores, tuple(peaks))
+
+    def frames_of(self, video: RememberedVideo) -> VideoFrames | None:
+        """The frames of a video; None, with a line in the log, without the file as it was."""
+        if video.fingerprint not in self._opened:
+            try:
+                frames = open_video(video.path, reader=self._reader)
+                if frames.fingerprint != video.fingerprint:
+                    raise DataError(f"{video.path} has changed since it was remembered")
+            except DataError as err:
+                logger.warning("left out: %s; remember it again to have it searched", err)
+                return None
+            self._opened[video.fingerprint] = frames
+        return self._opened[video.fingerprint]
+
+
+def sightings(
+    places: Places,
+    question: MemoryQuestion,
+    before: datetime | None,
+    top: int,
+    config: AskConfig,
+) -> Iterator[Sighting]:
+    """The last sighting first; each is tracked when it is asked for."""
+    given = 0
+    for place in find(places, question, before, config):
+        for found in _in_one(places.localizer, place, is_last=given == 0):
+            assert found.track is not None
+            present = missed_floor(found.track, places.localizer.config) is None
+            yield Sighting(place.video, found, place.frames, present)
+            given += 1
+            if given == top:
+                return
+
+
+def find(
+    places: Places, question: MemoryQuestion, before: datetime | None, config: AskConfig
+) -> list[Place]:
+    """Videos with good candidates, refined, the latest recording first; nothing is tracked.
+
+    Args:
+        places: The videos.
+        question: What is asked.
+        before: Only what was recorded before this time; None: all.
+        config: How far is searched.
+    """
+    localizer = places.localizer
+    target = localizer.target(question.views)
+    ends = {video.fingerprint: _end(video, before) for video in places.store.videos()}
+    origin = None if question.origin is None else question.origin[0]
+    videos = places.worth_a_look(target.vectors, ends, origin, config)
+    opened = [places.open(video, target, question, ends[video.fingerprint]) for video in videos]
+    there = [place for place in opened if place is not None]
+    return _refined(localizer, _looked_again(localizer, there, target), target)
+
+
+def _end(video: RememberedVideo, before: datetime | None) -> int:
+    """One past the last frame of a video that was recorded before a time."""
+    if before is None:
+        return video.num_frames
+    seconds = (before - video.recorded_at).total_seconds()
+    return min(video.num_frames, max(0, math.ceil(seconds * FRAMES_PER_SECOND)))
+
+
+def _looked_again(
+    localizer: Localizer, places: Sequence[Place], target: ObjectTokens
+) -> list[Place]:
+    """Places with those of their peaks that are good among all, once they are looked at again."""
+    config = localizer.config.search
+    every = [peak.similarity for place in places for peak in place.candidates]
+    least = np.sort(every)[-config.top_k :].min() if every else 0.0
+    looked = []
+    for place in places:
+        peaks = [peak for peak in place.candidates if peak.similarity >= least]
+        peaks = localizer.look_again(place.hunt, peaks, place.scores, target.vectors)
+        looked.append(replace(place, candidates=tuple(peaks)))
+    pooled = good_candidates([p for place in looked for p in place.candidates], config)
+    return _with_candidates(looked, pooled)
+
+
+def _refined(localizer: Localizer, places: Sequence[Place], target: ObjectTokens) -> list[Place]:
+    """Places whose refined candidates are good among all."""
+    refined = [
+        replace(
+            place,
+            candidates=tuple(localizer.refine(place.hunt, place.candidates, target.vectors)),
+        )
+        for place in places
+    ]
+    pooled = [candidate for place in refined for candidate in place.candidates]
+    return _with_candidates(refined, keep_good(pooled, localizer.config.refine))
+
+
+def _with_candidates(places: Sequence[Place], kept: Sequence[Candidate]) -> list[Place]:
+    """Places with those of their candidates that are kept; without those that have none."""
+    good = {id(candidate) for candidate in kept}
+    left = [
+        replace(place, candidates=tuple(c for c in place.candidates if id(c) in good))
+        for place in places
+    ]
+    return [place for place in left if place.candidates]
+
+
+def _in_one(localizer: Localizer, place: Place, *, is_last: bool) -> Iterator[Localization]:
+    """The sightings in one video, the last one first, without the question's own occurrence.
+
+    Args:
+        localizer: The models.
+        place: The video, with refined candidates.
+        is_last: Whether there was no later sighting: only then is it searched once more after it.
+    """
+    left = place.candidates
+    while left:
+        searched = Searched(place.scores, left)
+        found = localizer.follow(place.hunt, searched, expand=is_last)
+        if found.track is None:
+            return
+        if not adjoins(found.track, place.scores.own, place.scores.frame_idx):
+            yield found
+            is_last = False
+        start = found.track.start_frame
+        left = tuple(c for c in left if c.frame_idx < start)

@@ -1,0 +1,226 @@
+"""What is kept of a video: its region tracks, packed into two files that are mapped, not read.
+
+``vectors.faiss`` holds the vectors of all tracks, reduced and in 8 bits a number (FAISS SQ8), in
+the order of time; ``sights.safetensors`` holds where and when the tracks were seen. Both are made
+of the chunks of ``localize.tokens``, whose bounds are kept as well: so a stretch of a video is
+scored like a chunk, whichever way it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from ren_core.errors import DataError
+from vq2d.localize.chunks import Similarities, TokenChunk, middles_of, similarities_of_sights
+from vq2d.memory.projection import Projection
+
+VECTORS = "vectors.faiss"
+SIGHTS = "sights.safetensors"
+SIGHT_NAMES = ("frame_idx", "track", "points_xy", "mix")
+QUANTIZER_SAMPLE = 65_536
+"""So many vectors of a video, evenly taken, set the range of each number."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkBounds:
+    """Where the parts of a chunk begin in the files of its video; each ends where the next begins.
+
+    Attributes:
+        frame: Clip frame.
+        vector: Row of ``vectors.faiss``.
+        track: Row of ``first`` in ``sights.safetensors``.
+        sight: Row of the other arrays there.
+    """
+
+    frame: int
+    vector: int
+    track: int
+    sight: int
+
+
+def pack(chunks: Sequence[TokenChunk], reduce: Projection, folder: Path) -> list[ChunkBounds]:
+    """Write the files of a video.
+
+    Args:
+        chunks: Of joined tokens, all of the video's, in temporal order.
+        reduce: Applied to all vectors.
+        folder: Is there; the files in it are overwritten.
+
+    Returns:
+        The bounds of each chunk, and one more where the last one ends.
+    """
+    index = _empty_index(chunks, reduce)
+    bounds = [ChunkBounds(0, 0, 0, 0)]
+    arrays: dict[str, list[NDArray[Any]]] = {name: [] for name in ("first", *SIGHT_NAMES)}
+    for chunk in chunks:
+        found = load_file(chunk.path)
+        index.add(reduce(_vectors_of(found)))
+        for name, parts in arrays.items():
+            parts.append(found[name])
+        last = bounds[-1]
+        bounds.append(
+            ChunkBounds(
+                chunk.last_frame + 1,
+                index.ntotal,
+                last.track + len(found["first"]),
+                last.sight + len(found["frame_idx"]),
+            )
+        )
+    faiss.write_index(index, str(folder / VECTORS))
+    save_file({n: np.concatenate(parts) for n, parts in arrays.items()}, folder / SIGHTS)
+    return bounds
+
+
+def _vectors_of(found: dict[str, NDArray[Any]]) -> Floats:
+    vectors: Floats = found["vectors"].astype(np.float32) * found["scale"][:, None]
+    return vectors
+
+
+def _empty_index(chunks: Sequence[TokenChunk], reduce: Projection) -> Any:  # noqa: ANN401
+    """A flat index whose numbers have the ranges that the video's vectors need."""
+    index = faiss.IndexScalarQuantizer(
+        reduce.dims, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+    )
+    share = max(1, QUANTIZER_SAMPLE // len(chunks))
+    sample = []
+    for chunk in chunks:
+        vectors = _vectors_of(load_file(chunk.path))
+        sample.append(reduce(vectors[:: max(1, len(vectors) // share)]))
+    index.train(np.concatenate(sample))
+    return index
+
+
+class KeptVideo:
+    """The packed files of a video, opened when they are first needed."""
+
+    def __init__(self, folder: Path, bounds: Sequence[ChunkBounds], reduce: Projection) -> None:
+        self.folder = folder
+        self.bounds = bounds
+        self.reduce = reduce
+
+    def best_similarity(self, query_vectors: Tensor, end_frame: int) -> float:
+        """About the highest cosine of what is seen before a frame to a query; -1 if nothing is.
+
+        Args:
+            query_vectors: (Q, D) unit vectors.
+            end_frame: Clip frame; the chunk that holds it counts as a whole.
+        """
+        rows = next((b.vector for b in self.bounds if b.frame >= end_frame), self._index.ntotal)
+        if rows == 0:
+            return -1.0
+        asked = self.reduce(query_vectors.float().cpu().numpy())
+        only = faiss.SearchParameters(sel=faiss.IDSelectorRange(0, rows))  # type: ignore[call-arg]
+        scores, _ = self._index.search(asked, 1, params=only)
+        return float(scores.max())
+
+    def chunks(self, held: Sequence[int] = ()) -> list[KeptChunk]:
+        """The chunks, in temporal order.
+
+        Args:
+            held: Clip frames of the video that cannot be decoded.
+        """
+        return [
+            KeptChunk(self, begin, end, tuple(i for i in held if begin.frame <= i < end.frame))
+            for begin, end in zip(self.bounds, self.bounds[1:], strict=False)
+        ]
+
+    def similarities(self, begin: ChunkBounds, end: ChunkBounds, queries: Tensor) -> Similarities:
+        """Of the sights of a chunk to query vectors (Q, D)."""
+        vectors = self._index.reconstruct_n(begin.vector, end.vector - begin.vector)
+        asked = self.reduce(queries.float().cpu().numpy())
+        kept = torch.from_numpy(vectors @ asked.T)
+        found = {name: torch.from_numpy(self.rows(name, begin, end)) for name in ("track", "mix")}
+        found["first"] = torch.from_numpy(self.rows("first", begin, end))
+        return similarities_of_sights(kept, found)
+
+    def rows(self, name: str, begin: ChunkBounds, end: ChunkBounds) -> NDArray[Any]:
+        """The rows of an array of ``sights.safetensors`` that belong to a chunk."""
+        if name == "first":
+            part: NDArray[Any] = self._sights.get_slice(name)[begin.track : end.track]
+        else:
+            part = self._sights.get_slice(name)[begin.sight : end.sight]
+        return part
+
+    def verify(self) -> None:
+        """Read both files to their ends.
+
+        Raises:
+            DataError: If one is missing or damaged, or they do not belong together.
+        """
+        try:
+            arrays = load_file(self.folder / SIGHTS)
+        except (OSError, SafetensorError) as err:
+            raise DataError(f"{self.folder / SIGHTS} cannot be read ({err})") from err
+        end, (rows, dims) = self.bounds[-1], (self._index.ntotal, self._index.d)
+        lengths = (rows, len(arrays["first"]), len(arrays["frame_idx"]))
+        if lengths != (end.vector, end.track, end.sight) or dims != self.reduce.dims:
+            raise DataError(f"the files in {self.folder} do not belong together")
+
+    @cached_property
+    def _index(self) -> Any:  # noqa: ANN401
+        path = self.folder / VECTORS
+        try:
+            return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
+        except RuntimeError as err:
+            raise DataError(
+                f"{path} cannot be read ({str(err).splitlines()[0]}); run `vq2d memory check`"
+            ) from err
+
+    @cached_property
+    def _sights(self) -> Any:  # noqa: ANN401
+        return safe_open(self.folder / SIGHTS, framework="np")
+
+
+@dataclass(frozen=True)
+class KeptChunk:
+    """A ``Chunk`` of a packed video.
+
+    Attributes:
+        video: Has the files.
+        begin: Where the chunk begins in them.
+        end: Where the next one begins.
+        held: Clip frames that cannot be decoded.
+    """
+
+    video: KeptVideo
+    begin: ChunkBounds
+    end: ChunkBounds
+    held: tuple[int, ...] = ()
+
+    @property
+    def first_frame(self) -> int:
+        """First clip frame."""
+        return self.begin.frame
+
+    @property
+    def last_frame(self) -> int:
+        """Last clip frame."""
+        return self.end.frame - 1
+
+    @property
+    def frame_idx(self) -> NDArray[np.int32]:
+        """(M,) clip frame of each sight, ascending."""
+        return self.video.rows("frame_idx", self.begin, self.end)
+
+    @property
+    def points_xy(self) -> NDArray[np.float32]:
+        """(M, 2) frame pixels."""
+        return middles_of(self.video.rows("points_xy", self.begin, self.end))
+
+    def similarities(self, query_vectors: Tensor) -> Similarities:
+        """Of all sights to query vectors (Q, D) of unit length."""
+        return self.video.similarities(self.begin, self.end, query_vectors)
