@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ren_core.engine.choice import core
+from ren_core.engine.converted import converted
 
 Network = Callable[..., Tensor]
 """From tensors to one tensor."""
@@ -44,12 +44,7 @@ class CompiledModule:
         return torch.from_numpy(output)
 
     def _compile(self, inputs: Sequence[Tensor]) -> Any:  # noqa: ANN401 - an openvino.CompiledModel
-        import openvino  # not installed on every machine
-
-        with warnings.catch_warnings(), torch.no_grad():
-            # tracing is deprecated in torch, but takes a fifth of the time of an export
-            warnings.simplefilter("ignore")
-            model = openvino.convert_model(self._module, example_input=tuple(inputs))
+        model = converted(self._module, inputs)
         shapes = {}
         for port, example, free in zip(model.inputs, inputs, self._free_axes, strict=True):
             shapes[port] = [-1 if i in free else n for i, n in enumerate(example.shape)]

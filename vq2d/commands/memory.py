@@ -49,7 +49,7 @@ def list_videos(store: Store, args: argparse.Namespace) -> int:
             f"{video.duration_s:8.1f} s  {video.bytes / 1e6:7.1f} MB  {video.path}"
         )
     for path, reason in failures.items():
-        print(f"failed      {path}: {reason}")
+        print(f"failed      {reason if str(path) in reason else f'{path}: {reason}'}")
     return 0
 
 

@@ -81,7 +81,7 @@ def add_all(memory: Memory, paths: Sequence[Path]) -> int:
             if reasons:
                 failed += 1
                 catalogue.put_failure(path.absolute(), reasons[0])
-                tqdm.write(f"failed      {path}: {reasons[0]}")
+                tqdm.write(f"failed      {about(path, reasons[0])}")
             elif video is None and not wait:
                 left.append((path, True))
             elif video is None:
@@ -91,6 +91,11 @@ def add_all(memory: Memory, paths: Sequence[Path]) -> int:
                 catalogue.drop_failure(path.absolute())
                 tqdm.write(f"{state:<12}{path}: {video.duration_s:.1f} s")
     return failed
+
+
+def about(path: Path, reason: str) -> str:
+    """A sentence that names the file once."""
+    return reason if str(path) in reason else f"{path}: {reason}"
 
 
 def find_videos(paths: Sequence[Path], memory: Path) -> Iterator[Path]:
