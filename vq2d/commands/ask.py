@@ -12,7 +12,13 @@ from typing import get_args
 
 from ren_core.errors import ConfigError
 from ren_core.stages import write_json
-from vq2d.commands.shared import add_preset_options, chosen_config, positive_count, run_command
+from vq2d.commands.shared import (
+    add_preset_options,
+    chosen_config,
+    forget_old,
+    positive_count,
+    run_command,
+)
 from vq2d.job.own_video import ask_by_moment
 from vq2d.localize.build import build_localizer
 from vq2d.localize.views import views_of_pictures
@@ -104,8 +110,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     """Do what the command line asks; the exit code."""
     before = None if args.before is None else moment(args.before)
     store = Store(args.memory)
-    for video in store.forget():
-        print(f"forgotten   {video.path}, recorded {video.recorded_at:%Y-%m-%d}")
+    forget_old(store)
     if not store.videos():
         print(f"{store.folder} holds no video yet; add some with `vq2d remember`", file=sys.stderr)
         return 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ren_core.command import exit_code
 from ren_core.errors import ConfigError
+from vq2d.commands.shared import forget_old
 from vq2d.memory.catalogue import RememberedVideo
 from vq2d.memory.store import Store
 
@@ -33,7 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Look after a memory; 0 done, 1 failed or something is wrong, 2 usage."""
     args = build_parser().parse_args(argv)
     actions = {"list": list_videos, "check": check, "remove": remove}
-    return exit_code(lambda: actions[args.action](Store(args.memory), args))
+
+    def run() -> int:
+        store = Store(args.memory)
+        forget_old(store)
+        return actions[args.action](store, args)
+
+    return exit_code(run)
 
 
 def list_videos(store: Store, args: argparse.Namespace) -> int:

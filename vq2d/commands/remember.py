@@ -12,7 +12,12 @@ from typing import get_args
 from tqdm import tqdm
 
 from ren_core.errors import ConfigError
-from vq2d.commands.shared import add_preset_options, chosen_config, run_command
+from vq2d.commands.shared import (
+    add_preset_options,
+    chosen_config,
+    forget_old,
+    run_command,
+)
 from vq2d.job.task import FaultWatch
 from vq2d.localize.build import build_localizer
 from vq2d.memory.memory import Memory, open_store, remembering
@@ -60,8 +65,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     store = open_store(args.memory, localizer, name)
     if args.forget_after is not None:
         store.configure(replace(store.settings, forget_after_s=forget_after_s))
-    for video in store.forget():
-        print(f"forgotten   {video.path}, recorded {video.recorded_at:%Y-%m-%d}")
+    forget_old(store)
     failed = add_all(Memory(store, localizer, reader=args.reader), paths)
     print(total_line(store))
     return 1 if failed else 0

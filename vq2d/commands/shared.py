@@ -21,6 +21,7 @@ from vq2d.ego4d.annotations import FILE_NAMES, Annotations, annotation_path, loa
 from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.presets import PRESETS, VQ2DConfig, preset
+from vq2d.memory.store import Store
 from vq2d.video.readers import ReaderName
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
@@ -173,6 +174,12 @@ def run_command(
         return run(args, shlex.join(["python", f"pipelines/{script}.py", *typed]))
 
     return exit_code(checked)
+
+
+def forget_old(store: Store) -> None:
+    """Remove what a memory shall not keep any more, and say so."""
+    for video in store.forget():
+        print(f"forgotten   {video.path}, recorded {video.recorded_at:%Y-%m-%d}")
 
 
 def write_config(

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vq2d.localize.again import look_again
 from vq2d.localize.chunks import Chunk
 from vq2d.localize.expand import more_query_vectors
 from vq2d.localize.hunt import Hunt
@@ -141,7 +140,6 @@ class Localizer:
             best: Similarity of the best peak of an earlier search.
         """
         scores, peaks = self.peaks(hunt, query_vectors, start_frame=start_frame)
-        peaks = self.look_again(hunt, peaks, scores, query_vectors)
         candidates = good_candidates(peaks, self.config.search, best=best)
         return Searched(scores, tuple(self.refine(hunt, candidates, query_vectors)))
 
@@ -157,26 +155,6 @@ class Localizer:
                 scores, question.crop_frame, config.own_similarity, window=window
             )
         return scores, find_peaks(scores, config, config.top_k)
-
-    def look_again(
-        self,
-        hunt: Hunt,
-        peaks: Sequence[Candidate],
-        scores: FrameScores,
-        query_vectors: Tensor,
-    ) -> list[Candidate]:
-        """Peaks of joined tokens as their frames' own tokens see them, if so configured."""
-        if not self.config.search.look_again:
-            return list(peaks)
-        return look_again(
-            peaks,
-            scores,
-            hunt.frames,
-            query_vectors,
-            self.models.encoder,
-            self.config.tokens.crop_factors,
-            self.config.search,
-        )
 
     def refine(
         self, hunt: Hunt, candidates: Sequence[Candidate], query_vectors: Tensor

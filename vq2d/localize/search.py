@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
 from ren_core.configuration import Cosine, Count, Share, configuration
@@ -28,8 +26,6 @@ class SearchConfig:
         floor: Least similarity of a candidate; lowered to the best one if none reaches it.
         keep_ratio: Least similarity, as a share of the first search's best one.
         own_look: How much of a sight's similarity is its own; the rest is that of its region track.
-        look_again: So many frames of each peak of joined tokens are encoded anew; their best token,
-            not joined, is the candidate. 0: the peak itself is.
     """
 
     nms_ratio: Share = 0.8
@@ -38,7 +34,6 @@ class SearchConfig:
     floor: Cosine = 0.7
     keep_ratio: Share = 0.0
     own_look: Share = 0.75
-    look_again: Annotated[int, Field(ge=0, le=100)] = 0
 
 
 def score_frames(

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-import numpy as np
 from torch import Tensor
 
 from ren_core.configuration import Count, Share, configuration
@@ -246,7 +245,7 @@ def find(
     videos = places.worth_a_look(target.vectors, ends, origin, config)
     opened = [places.open(video, target, question, ends[video.fingerprint]) for video in videos]
     there = [place for place in opened if place is not None]
-    return _refined(localizer, _looked_again(localizer, there, target), target)
+    return _refined(localizer, _good(localizer, there), target)
 
 
 def _end(video: RememberedVideo, before: datetime | None) -> int:
@@ -257,20 +256,10 @@ def _end(video: RememberedVideo, before: datetime | None) -> int:
     return min(video.num_frames, max(0, math.ceil(seconds * FRAMES_PER_SECOND)))
 
 
-def _looked_again(
-    localizer: Localizer, places: Sequence[Place], target: ObjectTokens
-) -> list[Place]:
-    """Places with those of their peaks that are good among all, once they are looked at again."""
-    config = localizer.config.search
-    every = [peak.similarity for place in places for peak in place.candidates]
-    least = np.sort(every)[-config.top_k :].min() if every else 0.0
-    looked = []
-    for place in places:
-        peaks = [peak for peak in place.candidates if peak.similarity >= least]
-        peaks = localizer.look_again(place.hunt, peaks, place.scores, target.vectors)
-        looked.append(replace(place, candidates=tuple(peaks)))
-    pooled = good_candidates([p for place in looked for p in place.candidates], config)
-    return _with_candidates(looked, pooled)
+def _good(localizer: Localizer, places: Sequence[Place]) -> list[Place]:
+    """Places with those of their peaks that are good among all."""
+    pooled = [peak for place in places for peak in place.candidates]
+    return _with_candidates(places, good_candidates(pooled, localizer.config.search))
 
 
 def _refined(localizer: Localizer, places: Sequence[Place], target: ObjectTokens) -> list[Place]:

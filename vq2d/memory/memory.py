@@ -30,12 +30,8 @@ from vq2d.video.readers import ReaderName
 
 logger = logging.getLogger(__name__)
 
-JOINING = {
-    "tokens.join.enabled": True,
-    "tokens.chunk_frames": 128,
-    "search.look_again": 4,
-}
-"""What a memory changes in a preset: it keeps region tracks, and encodes the best frames again."""
+JOINING = {"tokens.join.enabled": True, "tokens.chunk_frames": 128}
+"""What a memory changes in a preset: it keeps region tracks, in long stretches."""
 
 
 def remembering(config: VQ2DConfig) -> VQ2DConfig:
