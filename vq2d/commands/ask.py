@@ -115,6 +115,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         print(f"{store.folder} holds no video yet; add some with `vq2d remember`", file=sys.stderr)
         return 1
     question = question_of(args, store)
+    args.preset = args.preset or store.settings.model_name
     name, config, compute = chosen_config(args)
     memory = Memory(store, build_localizer(remembering(config), compute), reader=args.reader)
 

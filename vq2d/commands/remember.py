@@ -60,6 +60,8 @@ def run(args: argparse.Namespace, command: str) -> int:
     del command
     paths = list(dict.fromkeys(find_videos(args.paths, args.memory.absolute())))
     forget_after_s = None if args.forget_after is None else seconds_of(args.forget_after)
+    if args.preset is None and Store.is_in(args.memory):
+        args.preset = Store(args.memory).settings.model_name
     name, config, compute = chosen_config(args)
     localizer = build_localizer(remembering(config), compute)
     store = open_store(args.memory, localizer, name)

@@ -139,17 +139,24 @@ class Localizer:
             start_frame: First clip frame searched.
             best: Similarity of the best peak of an earlier search.
         """
-        scores, peaks = self.peaks(hunt, query_vectors, start_frame=start_frame)
+        scores, peaks = self.peaks(
+            hunt.question, hunt.chunks, query_vectors, start_frame=start_frame
+        )
         candidates = good_candidates(peaks, self.config.search, best=best)
         return Searched(scores, tuple(self.refine(hunt, candidates, query_vectors)))
 
     def peaks(
-        self, hunt: Hunt, query_vectors: Tensor, *, start_frame: int = 0
+        self,
+        question: Question,
+        chunks: Sequence[Chunk],
+        query_vectors: Tensor,
+        *,
+        start_frame: int = 0,
     ) -> tuple[FrameScores, list[Candidate]]:
-        """Stage 2: the best token of every frame, and the peaks over time."""
-        question, config = hunt.question, self.config.search
+        """Stage 2: the best token of every frame, and the peaks over time; needs no picture."""
+        config = self.config.search
         window = (start_frame, question.search_end)
-        scores = score_frames(hunt.chunks, query_vectors, *window, own_look=config.own_look)
+        scores = score_frames(chunks, query_vectors, *window, own_look=config.own_look)
         if question.crop_frame is not None:
             scores = with_own_occurrence(
                 scores, question.crop_frame, config.own_similarity, window=window

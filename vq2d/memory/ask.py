@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from ren_core.configuration import Count, Share, configuration
 from ren_core.errors import DataError
 from ren_core.geometry import Boxes
 from ren_core.images import Image
+from vq2d.localize.chunks import Chunk
 from vq2d.localize.hunt import Hunt
 from vq2d.localize.localizer import Localizer, Searched, adjoins
 from vq2d.localize.presence import missed_floor
@@ -37,6 +39,8 @@ from vq2d.types import (
 )
 from vq2d.video.frames import VideoFrames, open_video
 from vq2d.video.readers import ReaderName
+
+Where = TypeVar("Where", "SearchedVideo", "Place")
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +73,25 @@ class MemoryQuestion:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchedVideo:
+    """One video whose vectors were searched; its file was not opened.
+
+    Attributes:
+        video: Which.
+        question: As it is put to this video.
+        chunks: What is kept of it.
+        scores: Best region track of each searched frame.
+        candidates: Peaks, in temporal order.
+    """
+
+    video: RememberedVideo
+    question: Question
+    chunks: Sequence[Chunk]
+    scores: FrameScores
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """One video that is looked into.
 
@@ -76,8 +99,8 @@ class Place:
         video: Which.
         frames: Its frames.
         hunt: What is hunted in it.
-        scores: Best token of each searched frame.
-        candidates: Good ones, in temporal order; refined in the end.
+        scores: Best region track of each searched frame.
+        candidates: Refined ones, in temporal order.
     """
 
     video: RememberedVideo
@@ -180,19 +203,32 @@ class Places:
         chosen = own | {name for name in others if best[name] >= least}
         return [video for video in self.store.videos() if video.fingerprint in chosen]
 
-    def open(
-        self, video: RememberedVideo, target: ObjectTokens, question: MemoryQuestion, end: int
-    ) -> Place | None:
-        """A video to look into; None if its file is not there any more."""
-        frames = self.frames_of(video)
-        if frames is None:
-            return None
+    def search(
+        self, video: RememberedVideo, question: MemoryQuestion, end: int, vectors: Tensor
+    ) -> SearchedVideo:
+        """The peaks of one video.
+
+        Args:
+            video: Which.
+            question: What is asked.
+            end: One past the last frame that may be searched.
+            vectors: (Q, D) unit vectors of the question.
+        """
         is_own = question.origin is not None and question.origin[0] == video.fingerprint
         crop_frame = question.origin[1] if question.origin is not None and is_own else None
+        asked = Question(question.views, end, crop_frame)
         chunks = self.store.kept(video.fingerprint).chunks(self.store.held(video.fingerprint))
-        hunt = Hunt(Question(question.views, end, crop_frame), target, frames, chunks)
-        scores, peaks = self.localizer.peaks(hunt, target.vectors)
-        return Place(video, frames, hunt, scores, tuple(peaks))
+        scores, peaks = self.localizer.peaks(asked, chunks, vectors)
+        return SearchedVideo(video, asked, chunks, scores, tuple(peaks))
+
+    def look_into(self, searched: SearchedVideo, target: ObjectTokens) -> Place | None:
+        """The video of some peaks, which become refined candidates; None without its file."""
+        frames = self.frames_of(searched.video)
+        if frames is None:
+            return None
+        hunt = Hunt(searched.question, target, frames, searched.chunks)
+        refined = self.localizer.refine(hunt, searched.candidates, target.vectors)
+        return Place(searched.video, frames, hunt, searched.scores, tuple(refined))
 
     def frames_of(self, video: RememberedVideo) -> VideoFrames | None:
         """The frames of a video; None, with a line in the log, without the file as it was."""
@@ -242,10 +278,15 @@ def find(
     target = localizer.target(question.views)
     ends = {video.fingerprint: _end(video, before) for video in places.store.videos()}
     origin = None if question.origin is None else question.origin[0]
-    videos = places.worth_a_look(target.vectors, ends, origin, config)
-    opened = [places.open(video, target, question, ends[video.fingerprint]) for video in videos]
-    there = [place for place in opened if place is not None]
-    return _refined(localizer, _good(localizer, there), target)
+    searched = [
+        places.search(video, question, ends[video.fingerprint], target.vectors)
+        for video in places.worth_a_look(target.vectors, ends, origin, config)
+    ]
+    peaks = [peak for one in searched for peak in one.candidates]
+    good = _keeping(searched, good_candidates(peaks, localizer.config.search))
+    looked = [place for one in good if (place := places.look_into(one, target)) is not None]
+    refined = [candidate for place in looked for candidate in place.candidates]
+    return _keeping(looked, keep_good(refined, localizer.config.refine))
 
 
 def _end(video: RememberedVideo, before: datetime | None) -> int:
@@ -256,27 +297,8 @@ def _end(video: RememberedVideo, before: datetime | None) -> int:
     return min(video.num_frames, max(0, math.ceil(seconds * FRAMES_PER_SECOND)))
 
 
-def _good(localizer: Localizer, places: Sequence[Place]) -> list[Place]:
-    """Places with those of their peaks that are good among all."""
-    pooled = [peak for place in places for peak in place.candidates]
-    return _with_candidates(places, good_candidates(pooled, localizer.config.search))
-
-
-def _refined(localizer: Localizer, places: Sequence[Place], target: ObjectTokens) -> list[Place]:
-    """Places whose refined candidates are good among all."""
-    refined = [
-        replace(
-            place,
-            candidates=tuple(localizer.refine(place.hunt, place.candidates, target.vectors)),
-        )
-        for place in places
-    ]
-    pooled = [candidate for place in refined for candidate in place.candidates]
-    return _with_candidates(refined, keep_good(pooled, localizer.config.refine))
-
-
-def _with_candidates(places: Sequence[Place], kept: Sequence[Candidate]) -> list[Place]:
-    """Places with those of their candidates that are kept; without those that have none."""
+def _keeping(places: Sequence[Where], kept: Sequence[Candidate]) -> list[Where]:
+    """Videos with those of their candidates that are kept; without those that have none."""
     good = {id(candidate) for candidate in kept}
     left = [
         replace(place, candidates=tuple(c for c in place.candidates if id(c) in good))
@@ -295,8 +317,7 @@ def _in_one(localizer: Localizer, place: Place, *, is_last: bool) -> Iterator[Lo
     """
     left = place.candidates
     while left:
-        searched = Searched(place.scores, left)
-        found = localizer.follow(place.hunt, searched, expand=is_last)
+        found = localizer.follow(place.hunt, Searched(place.scores, left), expand=is_last)
         if found.track is None:
             return
         if not adjoins(found.track, place.scores.own, place.scores.frame_idx):

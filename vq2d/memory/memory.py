@@ -68,7 +68,7 @@ class Memory:
     def open(
         cls,
         folder: str | Path,
-        preset_name: str = "embedded",
+        preset_name: str | None = None,
         *,
         changes: Sequence[str] = (),
         compute: Compute | None = None,
@@ -77,7 +77,8 @@ class Memory:
 
         Args:
             folder: On a local disk; a new one is readable by its owner only.
-            preset_name: Whose models are loaded.
+            preset_name: Whose models are loaded; None: those that the memory was made with, or
+                ``"embedded"``.
             changes: Of the preset, as ``"KEY=VALUE"``.
             compute: What runs the networks; None: what fits the machine.
 
@@ -86,6 +87,9 @@ class Memory:
                 with another model.
             DataError: If weights are missing or the folder cannot be read.
         """
+        if preset_name is None:
+            is_there = Store.is_in(Path(folder))
+            preset_name = Store(Path(folder)).settings.model_name if is_there else "embedded"
         config = remembering(preset(preset_name, changes))
         if compute is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"

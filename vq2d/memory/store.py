@@ -65,6 +65,11 @@ class Store:
         self._kept: dict[str, KeptVideo] = {}
         self.sync()
 
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether a folder holds a memory."""
+        return (folder.expanduser() / "memory.json").is_file()
+
     @classmethod
     def create(
         cls, folder: Path, settings: MemorySettings, projection: Callable[[], Projection]
@@ -80,7 +85,7 @@ class Store:
             ConfigError: If there is something else in the folder.
         """
         folder = folder.expanduser().absolute()
-        if not (folder / "memory.json").is_file():
+        if not cls.is_in(folder):
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise ConfigError(
                     f"{folder} holds other things and is no memory; name an empty or a new folder"
