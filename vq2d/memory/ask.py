@@ -12,8 +12,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
+from pydantic import Field
 from torch import Tensor
 
 from ren_core.configuration import Count, Share, configuration
@@ -52,10 +53,13 @@ class AskConfig:
     Attributes:
         most_videos: Videos that are looked into, those with the most similar vectors.
         keep_ratio: Least similarity of a video's best vector, as a share of the best one of all.
+        thorough_vectors: In a memory of more vectors than this, some eight hours, only the nearest
+            lists of long videos are searched.
     """
 
     most_videos: Count = 8
     keep_ratio: Share = 0.8
+    thorough_vectors: Annotated[int, Field(ge=0)] = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +196,12 @@ class Places:
                 vectors are those of the picture itself.
             config: How many.
         """
+        size = sum(video.vectors for video in self.store.videos())
+        thorough = size <= config.thorough_vectors
         best = {
-            fingerprint: self.store.kept(fingerprint).best_similarity(vectors, end)
+            fingerprint: self.store.kept(fingerprint).best_similarity(
+                vectors, end, thorough=thorough
+            )
             for fingerprint, end in ends.items()
             if end > 0
         }

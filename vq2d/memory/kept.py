@@ -1,13 +1,15 @@
 """What is kept of a video: its region tracks, packed into two files that are mapped, not read.
 
 ``vectors.faiss`` holds the vectors of all tracks, reduced and in 8 bits a number (FAISS SQ8), in
-the order of time; ``sights.safetensors`` holds where and when the tracks were seen. Both are made
+the order of time, or of a long video in lists of similar ones (IVF), where the row is the id;
+``sights.safetensors`` holds where and when the tracks were seen. Both are made
 of the chunks of ``localize.tokens``, whose bounds are kept as well: so a stretch of a video is
 scored like a chunk, whichever way it is kept.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +33,13 @@ SIGHTS = "sights.safetensors"
 SIGHT_NAMES = ("frame_idx", "track", "points_xy", "mix")
 QUANTIZER_SAMPLE = 65_536
 """So many vectors of a video, evenly taken, set the range of each number."""
+
+LISTS_FROM = 100_000
+"""From so many vectors on, about ten minutes, a video's are kept in lists."""
+LIST_LENGTH = 600
+"""About so many vectors are in a list."""
+LISTS_SEARCHED = 32
+"""One of so many lists is searched, where not all are."""
 
 Floats = NDArray[np.float32]
 
@@ -63,6 +72,8 @@ def pack(chunks: Sequence[TokenChunk], reduce: Projection, folder: Path) -> list
     Returns:
         The bounds of each chunk, and one more where the last one ends.
     """
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # the same bytes on every machine
     index = _empty_index(chunks, reduce)
     bounds = [ChunkBounds(0, 0, 0, 0)]
     arrays: dict[str, list[NDArray[Any]]] = {name: [] for name in ("first", *SIGHT_NAMES)}
@@ -80,6 +91,7 @@ def pack(chunks: Sequence[TokenChunk], reduce: Projection, folder: Path) -> list
                 last.sight + len(found["frame_idx"]),
             )
         )
+    faiss.omp_set_num_threads(threads)
     faiss.write_index(index, str(folder / VECTORS))
     save_file({n: np.concatenate(parts) for n, parts in arrays.items()}, folder / SIGHTS)
     return bounds
@@ -91,15 +103,19 @@ def _vectors_of(found: dict[str, NDArray[Any]]) -> Floats:
 
 
 def _empty_index(chunks: Sequence[TokenChunk], reduce: Projection) -> Any:  # noqa: ANN401
-    """A flat index whose numbers have the ranges that the video's vectors need."""
-    index = faiss.IndexScalarQuantizer(
-        reduce.dims, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
-    )
+    """An index whose numbers have the ranges, and its lists the places, that the video needs."""
     share = max(1, QUANTIZER_SAMPLE // len(chunks))
-    sample = []
+    sample, count = [], 0
     for chunk in chunks:
         vectors = _vectors_of(load_file(chunk.path))
         sample.append(reduce(vectors[:: max(1, len(vectors) // share)]))
+        count += len(vectors)
+    kind = "SQ8"
+    if count >= LISTS_FROM:
+        kind = f"IVF{2 ** round(math.log2(count / LIST_LENGTH))},SQ8"
+    index: Any = faiss.index_factory(reduce.dims, kind, faiss.METRIC_INNER_PRODUCT)
+    if isinstance(index, faiss.IndexIVF):
+        index.by_residual = False  # so that a list is decoded without its centre
     index.train(np.concatenate(sample))
     return index
 
@@ -111,21 +127,30 @@ class KeptVideo:
         self.folder = folder
         self.bounds = bounds
         self.reduce = reduce
+        self._last: tuple[Floats, Floats] | None = None  # a question, and all its cosines
 
-    def best_similarity(self, query_vectors: Tensor, end_frame: int) -> float:
+    def best_similarity(
+        self, query_vectors: Tensor, end_frame: int, *, thorough: bool = True
+    ) -> float:
         """About the highest cosine of what is seen before a frame to a query; -1 if nothing is.
 
         Args:
             query_vectors: (Q, D) unit vectors.
             end_frame: Clip frame; the chunk that holds it counts as a whole.
+            thorough: Search all lists of a long video, not only the nearest ones.
         """
         rows = next((b.vector for b in self.bounds if b.frame >= end_frame), self._index.ntotal)
         if rows == 0:
             return -1.0
         asked = self.reduce(query_vectors.float().cpu().numpy())
-        only = faiss.SearchParameters(sel=faiss.IDSelectorRange(0, rows))  # type: ignore[call-arg]
-        scores, _ = self._index.search(asked, 1, params=only)
-        return float(scores.max())
+        before = faiss.IDSelectorRange(0, rows)
+        how: Any = faiss.SearchParameters(sel=before)  # type: ignore[call-arg]
+        if isinstance(self._index, faiss.IndexIVF):
+            lists: int = self._index.nlist
+            probes = lists if thorough else max(1, lists // LISTS_SEARCHED)
+            how = faiss.SearchParametersIVF(sel=before, nprobe=probes)  # type: ignore[call-arg]
+        scores, found = self._index.search(asked, 1, params=how)
+        return float(scores[found >= 0].max(initial=-1.0))
 
     def chunks(self, held: Sequence[int] = ()) -> list[KeptChunk]:
         """The chunks, in temporal order.
@@ -140,12 +165,20 @@ class KeptVideo:
 
     def similarities(self, begin: ChunkBounds, end: ChunkBounds, queries: Tensor) -> Similarities:
         """Of the sights of a chunk to query vectors (Q, D)."""
-        vectors = self._index.reconstruct_n(begin.vector, end.vector - begin.vector)
+        kept = torch.from_numpy(self._of_vectors(begin, end, queries))
+        found = {name: self.rows(name, begin, end) for name in ("first", "track", "mix")}
+        return similarities_of_sights(kept, {n: torch.from_numpy(a) for n, a in found.items()})
+
+    def _of_vectors(self, begin: ChunkBounds, end: ChunkBounds, queries: Tensor) -> Floats:
+        """Cosines (V, Q) of the vectors of a chunk to query vectors (Q, D)."""
         asked = self.reduce(queries.float().cpu().numpy())
-        kept = torch.from_numpy(vectors @ asked.T)
-        found = {name: torch.from_numpy(self.rows(name, begin, end)) for name in ("track", "mix")}
-        found["first"] = torch.from_numpy(self.rows("first", begin, end))
-        return similarities_of_sights(kept, found)
+        if not isinstance(self._index, faiss.IndexIVF):
+            vectors = self._index.reconstruct_n(begin.vector, end.vector - begin.vector)
+            kept: Floats = vectors @ asked.T
+            return kept
+        if self._last is None or not np.array_equal(self._last[0], asked):
+            self._last = (asked, _of_lists(self._index, asked))
+        return self._last[1][begin.vector : end.vector]
 
     def rows(self, name: str, begin: ChunkBounds, end: ChunkBounds) -> NDArray[Any]:
         """The rows of an array of ``sights.safetensors`` that belong to a chunk."""
@@ -183,6 +216,20 @@ class KeptVideo:
     @cached_property
     def _sights(self) -> Any:  # noqa: ANN401
         return safe_open(self.folder / SIGHTS, framework="np")
+
+
+def _of_lists(index: Any, asked: Floats) -> Floats:  # noqa: ANN401
+    """Cosines (V, Q) of all vectors of an index of lists, in the order of their ids."""
+    cosines = np.empty((index.ntotal, len(asked)), np.float32)
+    for place in range(index.nlist):
+        size = index.invlists.list_size(place)
+        if size == 0:
+            continue
+        ids = faiss.rev_swig_ptr(index.invlists.get_ids(place), size)
+        codes = faiss.rev_swig_ptr(index.invlists.get_codes(place), size * index.code_size)
+        vectors = index.sq.decode(codes.reshape(size, index.code_size))
+        cosines[ids] = vectors @ asked.T
+    return cosines
 
 
 @dataclass(frozen=True)

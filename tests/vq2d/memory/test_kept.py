@@ -83,6 +83,25 @@ def test_chunks_keep_their_frames_and_their_damage(chunks, kept):
         assert (one.points_xy == other.points_xy).all()
 
 
+def test_a_long_video_in_lists_answers_the_same(chunks, kept, things, tmp_path, monkeypatch):
+    monkeypatch.setattr("vq2d.memory.kept.LISTS_FROM", 1)
+    monkeypatch.setattr("vq2d.memory.kept.LIST_LENGTH", 5)
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    listed = KeptVideo(folder, pack(chunks, kept.reduce, folder), kept.reduce)
+    assert listed._index.nlist > 1
+    assert listed.bounds == kept.bounds
+    listed.verify()
+    for query in (torch.from_numpy(things[2:4]), torch.from_numpy(things[:1])):
+        flat = score_frames(kept.chunks(), query, 0, 24, own_look=0.75)
+        found = score_frames(listed.chunks(), query, 0, 24, own_look=0.75)
+        assert np.abs(flat.similarity - found.similarity).max() < 1e-5
+        for end in (0, 8, 24):
+            best = kept.best_similarity(query, end)
+            assert listed.best_similarity(query, end) == pytest.approx(best, abs=1e-5)
+            assert listed.best_similarity(query, end, thorough=False) <= best + 1e-5
+
+
 def test_fewer_dimensions_keep_what_is_alike(chunks, things, tmp_path):
     """Six things and a little noise: seven directions hold nearly all."""
     sample = np.random.default_rng(2).standard_normal((500, D)) * 0.02
