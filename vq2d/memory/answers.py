@@ -31,11 +31,15 @@ def answer(
             if frames is not None:
                 yield Sighting(video, found, frames, one["present"])
         return
-    given = []
+    given: list[Sighting] = []
     for sighting in sightings(places, question, before, top, config):
         given.append(sighting)
+        if len(given) == top:  # nobody may ask for what follows the last one
+            break
         yield sighting
     places.store.write_answer(name, _to_json(question, given))
+    if len(given) == top:
+        yield given[-1]
 
 
 def _to_json(question: MemoryQuestion, given: Sequence[Sighting]) -> dict[str, object]:

@@ -92,6 +92,13 @@ def test_an_answer_that_was_given_is_read_from_disk(memory, make, red, videos):
     assert seen(again.ask(red, top=1))[0][0] == "new"  # nothing stale
 
 
+def test_an_answer_is_kept_though_only_its_first_sighting_is_taken(memory, make, red):
+    first = next(memory.ask(red, top=1))
+    again = make()
+    assert next(again.ask(red, top=1)).first_frame == first.first_frame
+    assert encoded(again) == 0
+
+
 def test_a_video_that_changed_is_made_again_and_what_was_kept_of_it_goes(memory, tmp_path, videos):
     path = tmp_path / "film.mp4"
     shutil.copy(videos / "garden.mp4", path)
