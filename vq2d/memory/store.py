@@ -23,7 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ren_core.errors import ConfigError, DataError
-from ren_core.stages import write_json
+from ren_core.stages import atomic_path, write_json
 from vq2d.memory.catalogue import Catalogue, KnownAnswer, RememberedVideo
 from vq2d.memory.kept import VECTORS, ChunkBounds, KeptVideo
 from vq2d.memory.projection import Projection, load_projection, save_projection
@@ -254,9 +254,18 @@ class Store:
         asked_at = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
         return KnownAnswer(name, asked_at, tuple(raw["videos"])), raw
 
-    def write_answer(self, name: str, raw: dict[str, Any]) -> None:
-        """Keep an answer, whose ``videos`` are the fingerprints of those that it shows."""
+    def write_answer(self, name: str, raw: dict[str, Any], picture: bytes | None = None) -> None:
+        """Keep an answer.
+
+        Args:
+            name: Of its files.
+            raw: JSON types; its ``videos`` are the fingerprints of those that it shows.
+            picture: JPEG of what was asked.
+        """
         write_json(self.answers / f"{name}.json", raw)
+        if picture is not None:
+            with atomic_path(self.answers / f"{name}.jpg") as temporary:
+                temporary.write_bytes(picture)
         self.catalogue.put_answers([self.read_answer(name)[0]])
 
     def _read_json(self, fingerprint: str) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""Serve the page until Ctrl-C."""
+
+from __future__ import annotations
+
+import socket
+import webbrowser
+
+import uvicorn
+
+from ren_core.errors import ConfigError
+from vq2d.memory.memory import Memory
+from vq2d.web.access import Access
+from vq2d.web.app import build_app
+
+CLOSE_SECONDS = 2
+
+
+def serve(memory: Memory, host: str, port: int, *, is_opened: bool = False) -> None:
+    """Serve the page of a memory, and say where.
+
+    Args:
+        memory: What is asked.
+        host: Address or name to listen on; a token is needed unless it is a loopback one.
+        port: 0: any that is free.
+        is_opened: Open the page in this machine's browser.
+
+    Raises:
+        ConfigError: If nothing can listen there.
+    """
+    with listening(host, port) as listener:
+        access = Access.at(host, listener.getsockname()[1])
+        print(f"page        {access.url}  (Ctrl-C ends it)", flush=True)
+        if is_opened:
+            webbrowser.open(access.url)
+        config = uvicorn.Config(
+            build_app(memory, access),
+            log_level="warning",
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=CLOSE_SECONDS,
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens already, so that a port that is taken is known before all else.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as err:
+        raise ConfigError(
+            f"nothing can listen on {host} port {port} ({err}); choose others with --host and "
+            "--port"
+        ) from err
