@@ -13,6 +13,7 @@ from vq2d.web.access import Access
 from vq2d.web.app import build_app
 
 CLOSE_SECONDS = 2
+MOST_PORT = 65535
 
 
 def serve(memory: Memory, host: str, port: int, *, is_opened: bool = False) -> None:
@@ -32,14 +33,20 @@ def serve(memory: Memory, host: str, port: int, *, is_opened: bool = False) -> N
         print(f"page        {access.url}  (Ctrl-C ends it)", flush=True)
         if is_opened:
             webbrowser.open(access.url)
-        config = uvicorn.Config(
-            build_app(memory, access),
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=CLOSE_SECONDS,
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+        build_server(memory, access).run(sockets=[listener])
+
+
+def build_server(memory: Memory, access: Access) -> uvicorn.Server:
+    """The server of a memory's page, to be run on a socket that listens."""
+    config = uvicorn.Config(
+        build_app(memory, access),
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=CLOSE_SECONDS,
+    )
+    return uvicorn.Server(config)
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -48,10 +55,12 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: If it cannot.
     """
+    if not 0 <= port <= MOST_PORT:
+        raise ConfigError(f"--port must be from 0 to {MOST_PORT}, got {port}")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as err:
+    except OSError as err:
         raise ConfigError(
             f"nothing can listen on {host} port {port} ({err}); choose others with --host and "
             "--port"

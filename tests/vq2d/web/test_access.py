@@ -24,7 +24,9 @@ def test_the_page_brings_its_policy_along(client):
     assert client.get("/docs").status_code == 404
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8421", "127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8421", "127.0.0.1.evil.example", ""]
+)
 def test_other_names_for_this_machine_are_refused(client, host):
     reply = client.get("/api/videos", headers={"host": host})
     assert reply.status_code == 421
@@ -78,7 +80,10 @@ def test_off_this_machine_a_token_is_needed(memory):
         client.cookies.clear()
         bearer = {"authorization": f"Bearer {access.token}"}
         assert client.get("/api/videos", headers=bearer).status_code == 200
-        assert client.get("/api/videos", headers={"authorization": "Bearer ä".encode()}).status_code == 401
+        assert (
+            client.get("/api/videos", headers={"authorization": "Bearer ä".encode()}).status_code
+            == 401
+        )
 
 
 def test_no_token_is_needed_on_this_machine():
