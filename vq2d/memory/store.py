@@ -216,6 +216,8 @@ class Store:
         """Remove the unfinished parts of a video."""
         for part in self.making.glob(f"*/{fingerprint}"):
             shutil.rmtree(part, ignore_errors=True)
+        for part in self.making.glob(f"{fingerprint}-*.partial"):
+            part.unlink(missing_ok=True)
 
     def forget(self, now: datetime | None = None) -> list[RememberedVideo]:
         """Remove recordings that are older than the memory shall keep; what was removed."""

@@ -43,6 +43,7 @@ class Asked:
     events: list[Event] = field(default_factory=list)
     answer: str | None = None
     is_cancelled: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def is_over(self) -> bool:
@@ -50,8 +51,10 @@ class Asked:
         return bool(self.events) and self.events[-1].kind in ENDS
 
     def tell(self, kind: Kind, **data: Any) -> None:  # noqa: ANN401 - JSON types
-        """Append an event, unless all is over."""
-        if not self.is_over:
+        """Append an event, unless all is over; worker and client may end a question at once."""
+        with self._lock:
+            if self.is_over:
+                return
             self.events.append(Event(kind, data))
             if kind in ENDS:
                 self.question = None

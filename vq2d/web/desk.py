@@ -108,6 +108,7 @@ class Desk:
         try:
             self._search(asked)
         except CancelledError:
+            asked.tell("cancelled")
             logger.info("question %s was cancelled", asked.id)
         except Exception as err:  # noqa: BLE001 - the thread goes on; the log has the traceback
             asked.tell("failed", error=sentence(err))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any
 
 import anyio
@@ -29,6 +30,7 @@ from vq2d.web.reels import Reels
 from vq2d.web.video_routes import FOR_A_WHILE, known
 
 MOST_LISTED = 40
+MOST_JSON_BYTES = 10_000
 RETRY_SECONDS = 10
 LOOK_SECONDS = 0.1
 ALIVE_SECONDS = 15.0
@@ -71,9 +73,13 @@ def answer_routes(desk: Desk) -> APIRouter:
     """The routes below ``/api/answers``."""
     router, store = APIRouter(prefix="/api/answers"), desk.memory.store
 
+    @lru_cache(maxsize=4 * MOST_LISTED)  # an answer never changes
+    def summary(answer: KnownAnswer) -> dict[str, Any]:
+        return summary_json(store, answer)
+
     @router.get("")
     def answers() -> list[dict[str, Any]]:
-        return [summary_json(store, answer) for answer in store.catalogue.answers()[:MOST_LISTED]]
+        return [summary(answer) for answer in store.catalogue.answers()[:MOST_LISTED]]
 
     @router.get("/{name}")
     def one(name: str) -> dict[str, Any]:
@@ -106,8 +112,13 @@ async def _question(request: Request, reels: Reels) -> MemoryQuestion:
 
 
 async def _json(request: Request) -> Any:  # noqa: ANN401 - whatever JSON holds
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_JSON_BYTES:
+            raise refusal(413, f"a question in JSON has at most {MOST_JSON_BYTES} bytes")
     try:
-        return await request.json()
+        return json.loads(body)
     except ValueError as err:
         raise refusal(422, "the question is no JSON") from err
 

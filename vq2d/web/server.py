@@ -31,6 +31,8 @@ def serve(memory: Memory, host: str, port: int, *, is_opened: bool = False) -> N
     with listening(host, port) as listener:
         access = Access.at(host, listener.getsockname()[1])
         print(f"page        {access.url}  (Ctrl-C ends it)", flush=True)
+        if access.token is not None:
+            print("            from another machine: the same with this machine's own address")
         if is_opened:
             webbrowser.open(access.url)
         build_server(memory, access).run(sockets=[listener])

@@ -37,8 +37,10 @@ export class Screen extends EventTarget {
   /** Show a frame of a video. */
   async load(id, frame = 0) {
     this.#stop();
+    const ticket = (this.ticket = {});
     if (this.info?.id !== id) {
       const info = await api.video(id);
+      if (this.ticket !== ticket) return;
       this.info = info;
       this.film.removeAttribute("src");
       this.#fit();
