@@ -1,7 +1,8 @@
 """The folder of a memory: one folder per video, answers, and a catalogue that is made from them.
 
     memory.json, projection.safetensors    whose vectors are kept, and in which directions
-    videos/<fingerprint>/                  video.json, vectors.faiss, sights.safetensors
+    videos/<fingerprint>/                  video.json, vectors.faiss, sights.safetensors, and of the
+                                           page: thumbnail.jpg, proxy.webm
     answers/<name>.json, <name>.jpg        what was asked and answered
     catalogue.sqlite                       all of that at a glance; may be removed
     making/                                what is not finished: a killed run goes on there

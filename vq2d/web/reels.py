@@ -141,7 +141,8 @@ class Reels:
         try:
             self._keep(video, self._proxy_path(video), write)
         except Exception:
-            logger.exception("no copy of %s for browsers could be made", video.path)
+            if not self._is_closed.is_set():
+                logger.exception("no copy of %s for browsers could be made", video.path)
             raise
 
     def _until_closed(self, frames: VideoFrames) -> Iterator[Image]:

@@ -66,12 +66,16 @@ def open_page(browser):
     """Opens the page at an address; every error in it fails the test."""
     wrong, contexts = [], []
 
-    def call(url, **options):
+    def heard(message, expected):
+        if message.type == "error" and not any(part in message.text for part in expected):
+            wrong.append(message.text)
+
+    def call(url, expected=(), **options):
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+        page.on("console", lambda m: heard(m, expected))
         page.goto(url)
         page.wait_for_selector(f"{STAGE}[data-frame='0']")
         return page
@@ -225,3 +229,82 @@ def memory_into(page):
         "async () => { const [v] = await (await fetch('/api/videos')).json();"
         " return (await (await fetch('/api/videos/' + v.id)).json()).seconds_into_frame; }"
     )
+
+
+def test_a_box_is_drawn_by_finger(memory, open_page):
+    with serving(memory) as url:
+        page = open_page(url, viewport={"width": 390, "height": 844}, has_touch=True)
+        choose(page, "kitchen.mp4")
+        scrub(page, 4)
+        shown = page.locator(STAGE).bounding_box()
+        k = shown["width"] / 96
+        x1, y1, x2, y2 = (float(v) * k for v in place(RED, 4))
+        finger = page.context.new_cdp_session(page)
+        for kind, points in (
+            ("touchStart", [(x1, y1)]),
+            ("touchMove", [((x1 + x2) / 2, (y1 + y2) / 2)]),
+            ("touchMove", [(x2, y2)]),
+            ("touchEnd", []),
+        ):
+            places = [{"x": shown["x"] + x, "y": shown["y"] + y} for x, y in points]
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+        assert np.abs(box_on(page, STAGE, ".box") - place(RED, 4)).max() < 1.5
+        assert page.is_enabled("#ask")
+
+
+def test_a_photo_is_dropped_and_what_is_no_picture_is_said_so(memory, open_page):
+    drop = """(zone, name) => {
+      const data = new DataTransfer();
+      data.items.add(new File(["no picture"], name, { type: "image/png" }));
+      zone.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+    }"""
+    with serving(memory) as url:
+        page = open_page(url, expected=("status of 400",))
+        page.check("input[value=pictures]")
+        page.eval_on_selector(".drop", drop, "notes.png")
+        assert "notes.png" in page.inner_text(".photos")
+        page.click("#ask")
+        until(page, "#status", "e => e.classList.contains('wrong')")
+        assert page.inner_text("#status").startswith("picture-1 is no picture")
+        page.click("text=Remove")
+        assert page.is_disabled("#ask")
+
+
+def test_what_the_browser_cannot_play_is_shown_all_the_same(tmp_path, open_page):
+    localizer = tiny_localizer(CONFIG)
+    memory = Memory(open_store(tmp_path / "memory", localizer, "tiny"), localizer)
+    path = tmp_path / "old.avi"
+    memory.add(write_video(path, map(numbered_frame, range(30)), codec="mpeg4"))
+    with serving(memory) as url:
+        page = open_page(url)
+        scrub(page, 12)
+        assert frame_number(pixels(page, f"{STAGE} img")) == 12
+        until(page, "#finder video", "e => e.readyState >= 2")
+        scrub(page, 7)
+        until(page, "#finder video", "e => !e.seeking && e.readyState >= 2")
+        assert frame_number(pixels(page, "#finder video")) == 7
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_nothing_found_and_a_guess_are_called_that(memory, open_page, count):
+    with serving(memory) as url:
+        page = open_page(url)
+        ids = {video.path.stem: video.fingerprint for video in memory.videos()}
+        sighting = {
+            "video": {"id": ids["office"], "name": "office.mp4", "is_there": True, "width": 96,
+                      "height": 64, "num_frames": 30, "recorded_from": "file"},
+            "first_frame": 15, "end_frame": 17, "start_s": 3.0, "end_s": 3.4, "score": 0.31,
+            "last_seen_at": "2026-11-20T17:00:03+00:00", "present": False,
+            "boxes_xyxy": [[1, 2, 3, 4]] * 2,
+            "curve": {"frames": [0, 29], "similarity": [0.1, 0.2], "own": None},
+        }  # fmt: skip
+        answer = {"id": "a" * 16, "sightings": [sighting] * count}
+        page.route("**/api/answers/aaaa*", lambda route: route.fulfill(json=answer))
+        page.evaluate("location.hash = 'answer=aaaaaaaaaaaaaaaa'")
+        page.wait_for_selector(
+            "#shown .headline:has-text('" + ("a guess" if count else "Not f") + "')"
+        )
+        text = page.inner_text("#shown")
+        assert ("only a guess" in text) == bool(count)
+        assert ("Nothing in the memory is similar enough" in text) == (not count)
+        page.wait_for_selector(ANSWER, state="visible" if count else "hidden")
