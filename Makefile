@@ -28,6 +28,12 @@ weights: $(READY)
 vq2d: weights
 	$(BIN)/python pipelines/run_vq2d.py
 
+# The embedded sample as a memory, and the page on it.
+.PHONY: serve
+serve: weights
+	$(BIN)/python pipelines/remember.py data/sample/v2/clips --memory runs/sample-memory
+	$(BIN)/python pipelines/serve.py --memory runs/sample-memory
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

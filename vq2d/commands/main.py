@@ -10,6 +10,7 @@ COMMANDS = {
     "localize": "find where an object was last seen in one video",
     "remember": "add videos to a memory",
     "ask": "ask a memory where an object was last seen",
+    "serve": "open a page on which a memory is asked",
     "memory": "list, check or remove what a memory holds",
     "run": "answer an annotation file of Ego4D's visual queries",
     "evaluate": "score a submission",

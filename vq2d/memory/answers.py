@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from PIL import Image as PillowImage
+
 from ren_core.code_identity import code_digest
+from ren_core.geometry import clip_boxes
 from ren_core.stages import content, digest
 from vq2d.localize.saved import localization_from_json, localization_to_json
-from vq2d.memory.ask import AskConfig, MemoryQuestion, Places, Sighting, sightings
+from vq2d.memory.ask import AskConfig, MemoryQuestion, OnFound, Places, Sighting, sightings
+from vq2d.types import ObjectView
+
+PICTURE_SIDE = 240
+"""Longer side, in pixels, of the picture that is kept of a question."""
 
 
 def answer(
@@ -18,10 +27,12 @@ def answer(
     before: datetime | None,
     top: int,
     config: AskConfig,
+    *,
+    on_found: OnFound | None = None,
 ) -> Iterator[Sighting]:
     """``ask.sightings``, or the same from disk if the memory has not changed since."""
     videos = {video.fingerprint: video for video in places.store.videos()}
-    name = _name(places, question, before, top, config, list(videos))
+    name = answer_name(places, question, before, top, config)
     if (places.store.answers / f"{name}.json").is_file():
         _, raw = places.store.read_answer(name)
         for one in raw["sightings"]:
@@ -32,12 +43,12 @@ def answer(
                 yield Sighting(video, found, frames, one["present"])
         return
     given: list[Sighting] = []
-    for sighting in sightings(places, question, before, top, config):
+    for sighting in sightings(places, question, before, top, config, on_found=on_found):
         given.append(sighting)
         if len(given) == top:  # nobody may ask for what follows the last one
             break
         yield sighting
-    places.store.write_answer(name, _to_json(question, given))
+    places.store.write_answer(name, _to_json(question, given), _pictured(question.views[0]))
     if len(given) == top:
         yield given[-1]
 
@@ -48,6 +59,8 @@ def _to_json(question: MemoryQuestion, given: Sequence[Sighting]) -> dict[str, o
         shown.add(question.origin[0])
     return {
         "videos": sorted(shown),
+        "origin": None if question.origin is None else list(question.origin),
+        "boxes_xyxy": [view.box_xyxy.astype(float).tolist() for view in question.views],
         "sightings": [
             {
                 "video": sighting.video.fingerprint,
@@ -59,13 +72,25 @@ def _to_json(question: MemoryQuestion, given: Sequence[Sighting]) -> dict[str, o
     }
 
 
-def _name(
+def _pictured(view: ObjectView) -> bytes:
+    """The object of a view as a small JPEG, so that a question is known again."""
+    x1, y1, x2, y2 = clip_boxes(view.box_xyxy, view.picture.shape[:2])
+    left, top, right, bottom = math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2)
+    crop = PillowImage.fromarray(
+        view.picture[top : max(bottom, top + 1), left : max(right, left + 1)]
+    )
+    crop.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    with io.BytesIO() as file:
+        crop.save(file, "JPEG", quality=88)
+        return file.getvalue()
+
+
+def answer_name(
     places: Places,
     question: MemoryQuestion,
     before: datetime | None,
     top: int,
     config: AskConfig,
-    videos: Sequence[str],
 ) -> str:
     """A name for all that decides an answer."""
     views = [
@@ -81,4 +106,5 @@ def _name(
     localizer = places.localizer
     compute = localizer.models.encoder.ren.compute
     how = [content(localizer.config), content(config), str(compute), code_digest(__name__)]
-    return digest([asked, how, sorted(videos)], 16)
+    videos = sorted(video.fingerprint for video in places.store.videos())
+    return digest([asked, how, videos], 16)

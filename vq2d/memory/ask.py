@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, TypeVar
@@ -28,6 +28,7 @@ from vq2d.localize.presence import missed_floor
 from vq2d.localize.query import ObjectTokens
 from vq2d.localize.refine import keep_good
 from vq2d.localize.search import good_candidates
+from vq2d.localize.track import choose
 from vq2d.memory.catalogue import FRAMES_PER_SECOND, RememberedVideo
 from vq2d.memory.store import Store
 from vq2d.types import (
@@ -44,6 +45,9 @@ from vq2d.video.readers import ReaderName
 Where = TypeVar("Where", "SearchedVideo", "Place")
 
 logger = logging.getLogger(__name__)
+
+OnFound = Callable[[RememberedVideo, Candidate], object]
+"""Is told of a moment and a box in a video, before the track through them is known."""
 
 
 @configuration(group="memory")
@@ -258,11 +262,13 @@ def sightings(
     before: datetime | None,
     top: int,
     config: AskConfig,
+    *,
+    on_found: OnFound | None = None,
 ) -> Iterator[Sighting]:
     """The last sighting first; each is tracked when it is asked for."""
     given = 0
     for place in find(places, question, before, config):
-        for found in _in_one(places.localizer, place, is_last=given == 0):
+        for found in _in_one(places.localizer, place, is_last=given == 0, on_found=on_found):
             assert found.track is not None
             present = missed_floor(found.track, places.localizer.config) is None
             yield Sighting(place.video, found, place.frames, present)
@@ -315,16 +321,22 @@ def _keeping(places: Sequence[Where], kept: Sequence[Candidate]) -> list[Where]:
     return [place for place in left if place.candidates]
 
 
-def _in_one(localizer: Localizer, place: Place, *, is_last: bool) -> Iterator[Localization]:
+def _in_one(
+    localizer: Localizer, place: Place, *, is_last: bool, on_found: OnFound | None
+) -> Iterator[Localization]:
     """The sightings in one video, the last one first, without the question's own occurrence.
 
     Args:
         localizer: The models.
         place: The video, with refined candidates.
         is_last: Whether there was no later sighting: only then is it searched once more after it.
+        on_found: Is told of each candidate that is going to be tracked.
     """
     left = place.candidates
     while left:
+        seed = choose(keep_good(left, localizer.config.refine), localizer.config.track.first)
+        if on_found is not None and seed is not None:
+            on_found(place.video, seed)
         found = localizer.follow(place.hunt, Searched(place.scores, left), expand=is_last)
         if found.track is None:
             return

@@ -19,8 +19,8 @@ from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.presets import VQ2DConfig, preset
 from vq2d.localize.tokens import clip_tokens, open_tokens, token_settings
-from vq2d.memory.answers import answer
-from vq2d.memory.ask import AskConfig, MemoryQuestion, Places, Sighting
+from vq2d.memory.answers import answer, answer_name
+from vq2d.memory.ask import AskConfig, MemoryQuestion, OnFound, Places, Sighting
 from vq2d.memory.catalogue import RememberedVideo
 from vq2d.memory.kept import ChunkBounds, pack
 from vq2d.memory.projection import Projection, shipped_projection, whole_space
@@ -147,6 +147,7 @@ class Memory:
         top: int = 5,
         *,
         config: AskConfig | None = None,
+        on_found: OnFound | None = None,
     ) -> Iterator[Sighting]:
         """Where the thing was seen, the last sighting first; each is found when it is asked for.
 
@@ -155,10 +156,18 @@ class Memory:
             before: Only what was recorded before this time; None: all.
             top: Sightings at most.
             config: How far is searched; None: the defaults.
+            on_found: Is told of each moment and box as soon as it is known, before the track
+                through it is; of nothing if the answer is read from disk.
         """
         self.store.sync()
         places = Places(self.store, self.localizer, reader=self.reader)
-        return answer(places, question, before, top, config or AskConfig())
+        return answer(places, question, before, top, config or AskConfig(), on_found=on_found)
+
+    def answer_name(self, question: MemoryQuestion, top: int = 5) -> str:
+        """Under which name the answer to a question, with no other options, is kept."""
+        self.store.sync()
+        places = Places(self.store, self.localizer, reader=self.reader)
+        return answer_name(places, question, None, top, AskConfig())
 
     def _described(self, frames: VideoFrames) -> RememberedVideo:
         """What is known of a video before it is remembered."""

@@ -1,7 +1,8 @@
 """The folder of a memory: one folder per video, answers, and a catalogue that is made from them.
 
     memory.json, projection.safetensors    whose vectors are kept, and in which directions
-    videos/<fingerprint>/                  video.json, vectors.faiss, sights.safetensors
+    videos/<fingerprint>/                  video.json, vectors.faiss, sights.safetensors, and of the
+                                           page: thumbnail.jpg, proxy.webm
     answers/<name>.json, <name>.jpg        what was asked and answered
     catalogue.sqlite                       all of that at a glance; may be removed
     making/                                what is not finished: a killed run goes on there
@@ -23,7 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ren_core.errors import ConfigError, DataError
-from ren_core.stages import write_json
+from ren_core.stages import atomic_path, write_json
 from vq2d.memory.catalogue import Catalogue, KnownAnswer, RememberedVideo
 from vq2d.memory.kept import VECTORS, ChunkBounds, KeptVideo
 from vq2d.memory.projection import Projection, load_projection, save_projection
@@ -221,6 +222,8 @@ class Store:
         """Remove the unfinished parts of a video."""
         for part in self.making.glob(f"*/{fingerprint}"):
             shutil.rmtree(part, ignore_errors=True)
+        for part in self.making.glob(f"{fingerprint}-*.partial"):
+            part.unlink(missing_ok=True)
 
     def forget(self, now: datetime | None = None) -> list[RememberedVideo]:
         """Remove recordings that are older than the memory shall keep; what was removed."""
@@ -259,9 +262,18 @@ class Store:
         asked_at = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
         return KnownAnswer(name, asked_at, tuple(raw["videos"])), raw
 
-    def write_answer(self, name: str, raw: dict[str, Any]) -> None:
-        """Keep an answer, whose ``videos`` are the fingerprints of those that it shows."""
+    def write_answer(self, name: str, raw: dict[str, Any], picture: bytes | None = None) -> None:
+        """Keep an answer.
+
+        Args:
+            name: Of its files.
+            raw: JSON types; its ``videos`` are the fingerprints of those that it shows.
+            picture: JPEG of what was asked.
+        """
         write_json(self.answers / f"{name}.json", raw)
+        if picture is not None:
+            with atomic_path(self.answers / f"{name}.jpg") as temporary:
+                temporary.write_bytes(picture)
         self.catalogue.put_answers([self.read_answer(name)[0]])
 
     def _read_json(self, fingerprint: str) -> dict[str, Any]:

@@ -166,7 +166,13 @@ class VideoFrames:
                 self._cache.popitem(last=False)
 
 
-def open_video(path: Path, fps: float = 5.0, *, reader: ReaderName = "av") -> VideoFrames:
+def open_video(
+    path: Path,
+    fps: float = 5.0,
+    *,
+    reader: ReaderName = "av",
+    cache_bytes: int = CACHE_BYTES,
+) -> VideoFrames:
     """Frames of any video file at ``fps`` frames per second, as a player shows them.
 
     They are upright, in square pixels; what a person should know of the file is logged once.
@@ -178,4 +184,5 @@ def open_video(path: Path, fps: float = 5.0, *, reader: ReaderName = "av") -> Vi
     timeline = read_timeline(path)
     for note in timeline.notes:
         logger.warning("%s: %s", path, note)
-    return VideoFrames(timeline, select_frames(timeline, as_rate(fps)), reader=reader)
+    numbers = select_frames(timeline, as_rate(fps))
+    return VideoFrames(timeline, numbers, reader=reader, cache_bytes=cache_bytes)

@@ -10,6 +10,7 @@ import stat
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
+import cv2
 import numpy as np
 import pytest
 
@@ -49,6 +50,28 @@ def test_a_sighting_says_when_and_where_and_shows_it(memory, red):
     assert np.abs(first.boxes_xyxy - [place(RED, i) for i in range(15, 21)]).max() <= 1.5
     x1, y1, x2, y2 = first.boxes_xyxy[-1].astype(int)
     assert np.abs(first.frame()[y1 + 3 : y2 - 3, x1 + 3 : x2 - 3].mean((0, 1)) - RED).max() < 25
+
+
+def test_a_moment_and_its_box_are_told_before_the_track_is_known(memory, red):
+    told, kept = [], []
+    for sighting in memory.ask(red, top=2, on_found=lambda *found: told.append(found)):
+        video, candidate = told[-1]
+        assert video == sighting.video
+        assert sighting.first_frame <= candidate.frame_idx < sighting.end_frame
+        tracked = sighting.boxes_xyxy[candidate.frame_idx - sighting.first_frame]
+        assert np.abs(candidate.box_xyxy - tracked).max() <= 1.5
+        kept.append(sighting)
+    assert len(told) == len(kept) == 2
+    assert seen(memory.ask(red, top=2, on_found=lambda *_: pytest.fail("searched"))) == seen(kept)
+
+
+def test_an_answer_keeps_a_small_picture_of_what_was_asked(memory, red):
+    list(memory.ask(red))
+    name = memory.answer_name(red)
+    picture = cv2.imread(str(memory.store.answers / f"{name}.jpg"))
+    assert picture.shape == (16, 16, 3)
+    assert np.abs(picture[..., ::-1].mean((0, 1)) - RED).max() < 25
+    assert memory.store.read_answer(name)[1]["boxes_xyxy"] == [place(RED, 4).tolist()]
 
 
 @pytest.mark.parametrize(

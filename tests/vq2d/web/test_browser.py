@@ -1,0 +1,310 @@
+"""The page in a real browser: the picture that is shown is the right one, the box where it belongs.
+
+Needs playwright (`pip install playwright`) and Debian's chromium, which plays H.264.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+import threading
+import time
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.clips import RED, frame, place
+from tests.job import tiny_localizer
+from tests.synthetic import frame_number, numbered_frame, write_video
+from tests.vq2d.memory.conftest import CONFIG
+from tests.vq2d.web.asking import red_png
+from vq2d.memory.memory import Memory, open_store
+from vq2d.web.access import Access
+from vq2d.web.server import build_server, listening
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+STAGE, ANSWER = "#finder .stage", "#shown .stage"
+PIXELS = """e => {
+  const c = document.createElement("canvas");
+  c.width = e.naturalWidth || e.videoWidth; c.height = e.naturalHeight || e.videoHeight;
+  c.getContext("2d").drawImage(e, 0, 0);
+  return c.toDataURL("image/png");
+}"""
+
+
+@contextmanager
+def serving(memory):
+    """Address of the page of a memory, served by a thread."""
+    with listening("127.0.0.1", 0) as listener:
+        access = Access.at("127.0.0.1", listener.getsockname()[1])
+        server = build_server(memory, access)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield access.url
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as tool:
+        started = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens the page at an address; every error in it fails the test."""
+    wrong, contexts = [], []
+
+    def heard(message, expected):
+        if message.type == "error" and not any(part in message.text for part in expected):
+            wrong.append(message.text)
+
+    def call(url, expected=(), **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda m: heard(m, expected))
+        page.goto(url)
+        page.wait_for_selector(f"{STAGE}[data-frame='0']")
+        return page
+
+    yield call
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def pixels(page, selector):
+    data = page.eval_on_selector(selector, PIXELS).partition(",")[2]
+    return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), 1)[..., ::-1]
+
+
+def until(page, selector, condition):
+    """Wait for a condition of an element; the page's policy forbids Playwright's own way."""
+    for _ in range(400):
+        if page.eval_on_selector(selector, condition):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{condition} of {selector}: {page.inner_text(selector)}")
+
+
+def scrub(page, number):
+    page.eval_on_selector(
+        "#finder input[type=range]",
+        "(e, n) => { e.value = n; e.dispatchEvent(new Event('input')); }",
+        number,
+    )
+    page.wait_for_selector(f"{STAGE}[data-frame='{number}']")
+
+
+def drag_box(page, box):
+    shown = page.locator(STAGE).bounding_box()
+    k = shown["width"] / 96
+    x1, y1, x2, y2 = (float(v) * k for v in box)
+    page.mouse.move(shown["x"] + x1, shown["y"] + y1)
+    page.mouse.down()
+    page.mouse.move(shown["x"] + (x1 + x2) / 2, shown["y"] + (y1 + y2) / 2)
+    page.mouse.move(shown["x"] + x2, shown["y"] + y2)
+    page.mouse.up()
+
+
+def box_on(page, stage, mark):
+    """Where a box lies on a stage, in pixels of the video of 96 x 64."""
+    outer = page.locator(stage).bounding_box()
+    inner = page.locator(f"{stage} {mark}").bounding_box()
+    k = 96 / outer["width"]
+    x, y = (inner["x"] - outer["x"]) * k, (inner["y"] - outer["y"]) * k
+    return np.array([x, y, x + inner["width"] * k, y + inner["height"] * k])
+
+
+def choose(page, name):
+    page.click(f"#videos .tile[title='{name}']")
+    page.wait_for_selector(f"{STAGE} img[alt^='{name}']")
+
+
+@pytest.mark.parametrize("size", [(390, 844), (1400, 1000)])
+def test_a_box_is_dragged_and_the_answer_is_the_right_frame_with_the_box_on_it(
+    memory, open_page, size
+):
+    width, height = size
+    still = {"viewport": {"width": width, "height": height}, "reduced_motion": "reduce"}
+    with serving(memory) as url:
+        page = open_page(url, **still)
+        choose(page, "kitchen.mp4")
+        assert page.is_disabled("#ask")
+        scrub(page, 4)
+        shown = pixels(page, f"{STAGE} img")
+        assert np.abs(shown.astype(int) - frame(4)).mean() < 6
+        drag_box(page, place(RED, 4))
+        assert np.abs(box_on(page, STAGE, ".box") - place(RED, 4)).max() < 1
+        page.click("#ask")
+        until(page, "#status", "e => e.textContent === 'Done.'")
+        headline = page.inner_text("#shown .headline")
+        assert re.search(r"found\s*Last seen", headline)
+        assert "office.mp4, 0:03.0 to 0:04.2" in page.inner_text("#shown")
+        page.wait_for_selector(f"{ANSWER}[data-frame='20']")
+        shown = pixels(page, f"{ANSWER} img")
+        differences = [np.abs(shown.astype(int) - frame(i, 110)).mean() for i in range(15, 21)]
+        assert int(np.argmin(differences)) == 5
+        assert np.abs(box_on(page, ANSWER, ".mark") - place(RED, 20)).max() < 2
+        assert page.locator("#shown .card").count() == 3
+        assert page.locator("#before .card").count() == 1
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+        address = page.url
+        assert "#answer=" in address
+        page = open_page(address, **still)
+        page.wait_for_selector(f"{ANSWER}[data-frame='20']")
+
+        timeline = page.locator("#shown .line").bounding_box()
+        middle = timeline["y"] + timeline["height"] / 2
+        page.mouse.click(timeline["x"] + timeline["width"] * 17.5 / 30, middle)
+        page.wait_for_selector(f"{ANSWER}[data-frame='17']")
+        assert np.abs(box_on(page, ANSWER, ".mark") - place(RED, 17)).max() < 2
+
+
+def test_the_box_is_placed_and_moved_by_keys(memory, open_page):
+    with serving(memory) as url:
+        page = open_page(url)
+        page.focus("#place-box")
+        page.keyboard.press("Enter")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Shift+ArrowRight")
+        assert np.abs(box_on(page, STAGE, ".box") - [37, 25, 62, 41]).max() < 0.5
+        assert page.is_enabled("#ask")
+        page.keyboard.press("Delete")
+        assert page.is_disabled("#ask")
+
+
+def test_a_photo_is_asked_about_and_what_is_no_photo_is_refused(memory, open_page, tmp_path):
+    (tmp_path / "red.png").write_bytes(red_png())
+    with serving(memory) as url:
+        page = open_page(url)
+        page.check("input[value=pictures]")
+        page.set_input_files("input[type=file]", tmp_path / "red.png")
+        page.click("#ask")
+        until(page, "#status", "e => e.textContent === 'Done.'")
+        assert page.locator("#shown .card").count() == 4
+        assert "A photo" in page.inner_text("#before .card")
+
+
+def test_the_film_shows_the_same_frames_as_the_reader(tmp_path, open_page):
+    localizer = tiny_localizer(CONFIG)
+    memory = Memory(open_store(tmp_path / "memory", localizer, "tiny"), localizer)
+    memory.add(write_video(tmp_path / "numbered.mp4", map(numbered_frame, range(150)), 30))
+    with serving(memory) as url:
+        page = open_page(url)
+        until(page, "#finder video", "e => e.readyState >= 2")
+        into = memory_into(page)
+        for number in (1, 7, 20, 3):
+            page.eval_on_selector(
+                "#finder video",
+                "(v, t) => new Promise(go => { v.onseeked = go; v.currentTime = t; })",
+                number / 5 + into,
+            )
+            assert frame_number(pixels(page, "#finder video")) == 6 * number
+        page.click("#finder .controls button:first-child")
+        time.sleep(0.7)
+        page.click("#finder .controls button:first-child")
+        until(page, STAGE, "e => e.dataset.frame > 0")
+        shown = int(page.get_attribute(STAGE, "data-frame"))
+        assert frame_number(pixels(page, f"{STAGE} img")) == 6 * shown
+
+
+def memory_into(page):
+    return page.evaluate(
+        "async () => { const [v] = await (await fetch('/api/videos')).json();"
+        " return (await (await fetch('/api/videos/' + v.id)).json()).seconds_into_frame; }"
+    )
+
+
+def test_a_box_is_drawn_by_finger(memory, open_page):
+    with serving(memory) as url:
+        page = open_page(url, viewport={"width": 390, "height": 844}, has_touch=True)
+        choose(page, "kitchen.mp4")
+        scrub(page, 4)
+        shown = page.locator(STAGE).bounding_box()
+        k = shown["width"] / 96
+        x1, y1, x2, y2 = (float(v) * k for v in place(RED, 4))
+        finger = page.context.new_cdp_session(page)
+        for kind, points in (
+            ("touchStart", [(x1, y1)]),
+            ("touchMove", [((x1 + x2) / 2, (y1 + y2) / 2)]),
+            ("touchMove", [(x2, y2)]),
+            ("touchEnd", []),
+        ):
+            places = [{"x": shown["x"] + x, "y": shown["y"] + y} for x, y in points]
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+        assert np.abs(box_on(page, STAGE, ".box") - place(RED, 4)).max() < 1.5
+        assert page.is_enabled("#ask")
+
+
+def test_a_photo_is_dropped_and_what_is_no_picture_is_said_so(memory, open_page):
+    drop = """(zone, name) => {
+      const data = new DataTransfer();
+      data.items.add(new File(["no picture"], name, { type: "image/png" }));
+      zone.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+    }"""
+    with serving(memory) as url:
+        page = open_page(url, expected=("status of 400",))
+        page.check("input[value=pictures]")
+        page.eval_on_selector(".drop", drop, "notes.png")
+        assert "notes.png" in page.inner_text(".photos")
+        page.click("#ask")
+        until(page, "#status", "e => e.classList.contains('wrong')")
+        assert page.inner_text("#status").startswith("picture-1 is no picture")
+        page.click("text=Remove")
+        assert page.is_disabled("#ask")
+
+
+def test_what_the_browser_cannot_play_is_shown_all_the_same(tmp_path, open_page):
+    localizer = tiny_localizer(CONFIG)
+    memory = Memory(open_store(tmp_path / "memory", localizer, "tiny"), localizer)
+    path = tmp_path / "old.avi"
+    memory.add(write_video(path, map(numbered_frame, range(30)), codec="mpeg4"))
+    with serving(memory) as url:
+        page = open_page(url)
+        scrub(page, 12)
+        assert frame_number(pixels(page, f"{STAGE} img")) == 12
+        until(page, "#finder video", "e => e.readyState >= 2")
+        scrub(page, 7)
+        until(page, "#finder video", "e => !e.seeking && e.readyState >= 2")
+        assert frame_number(pixels(page, "#finder video")) == 7
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_nothing_found_and_a_guess_are_called_that(memory, open_page, count):
+    with serving(memory) as url:
+        page = open_page(url)
+        ids = {video.path.stem: video.fingerprint for video in memory.videos()}
+        sighting = {
+            "video": {"id": ids["office"], "name": "office.mp4", "is_there": True, "width": 96,
+                      "height": 64, "num_frames": 30, "recorded_from": "file"},
+            "first_frame": 15, "end_frame": 17, "start_s": 3.0, "end_s": 3.4, "score": 0.31,
+            "last_seen_at": "2026-11-20T17:00:03+00:00", "present": False,
+            "boxes_xyxy": [[1, 2, 3, 4]] * 2,
+            "curve": {"frames": [0, 29], "similarity": [0.1, 0.2], "own": None},
+        }  # fmt: skip
+        answer = {"id": "a" * 16, "sightings": [sighting] * count}
+        page.route("**/api/answers/aaaa*", lambda route: route.fulfill(json=answer))
+        page.evaluate("location.hash = 'answer=aaaaaaaaaaaaaaaa'")
+        page.wait_for_selector(
+            "#shown .headline:has-text('" + ("a guess" if count else "Not f") + "')"
+        )
+        text = page.inner_text("#shown")
+        assert ("only a guess" in text) == bool(count)
+        assert ("Nothing in the memory is similar enough" in text) == (not count)
+        page.wait_for_selector(ANSWER, state="visible" if count else "hidden")

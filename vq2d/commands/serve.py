@@ -1,0 +1,58 @@
+"""Open a page in the browser on which a memory is asked: a box in a video, or pictures."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from ren_core.errors import ConfigError
+from vq2d.commands.shared import add_preset_options, chosen_config, forget_old, run_command
+from vq2d.localize.build import build_localizer
+from vq2d.memory.memory import Memory, remembering
+from vq2d.memory.store import Store
+
+NEEDED = ("fastapi", "uvicorn", "python_multipart")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--memory", type=Path, required=True, help="folder of the memory")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; with one that others can reach, the printed address holds a "
+        "token (127.0.0.1)",
+    )
+    parser.add_argument("--port", type=int, default=8421, help="port; 0: any that is free (8421)")
+    add_preset_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until Ctrl-C; 0 ended, 1 failed, 2 usage."""
+    args = build_parser().parse_args(argv)
+    return run_command("serve", argv, args, run)
+
+
+def run(args: argparse.Namespace, command: str) -> int:
+    """Do what the command line asks; the exit code."""
+    del command
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"the page needs {', '.join(missing)}, which is not installed; "
+            'pip install "ren-vq2d[page]"'
+        )
+    from vq2d.web.server import serve  # optional
+
+    store = Store(args.memory)
+    forget_old(store)
+    args.preset = args.preset or store.settings.model_name
+    _, config, compute = chosen_config(args)
+    memory = Memory(store, build_localizer(remembering(config), compute))
+    serve(memory, args.host, args.port, is_opened=args.open)
+    return 0

@@ -1,0 +1,59 @@
+"""The page and its routes as one application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from ren_core.errors import ConfigError, DataError, ShapeError
+from vq2d.memory.memory import Memory
+from vq2d.web.access import Access
+from vq2d.web.desk import Desk
+from vq2d.web.errors import on_known, on_malformed, on_refusal
+from vq2d.web.guard import Guard
+from vq2d.web.question_routes import answer_routes, question_routes
+from vq2d.web.reels import Reels
+from vq2d.web.video_routes import video_routes
+
+STATIC = Path(__file__).parent / "static"
+
+
+def build_app(memory: Memory, access: Access) -> FastAPI:
+    """The application of one memory; its worker runs while it is served.
+
+    Args:
+        memory: Used by the worker's thread only from now on, but for its catalogue.
+        access: Who may use it.
+    """
+    desk, reels = Desk(memory), Reels(memory.store)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        desk.open()
+        yield
+        desk.close()
+        reels.close()
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    for kind in (ConfigError, DataError, ShapeError):
+        app.add_exception_handler(kind, on_known)
+    app.add_exception_handler(HTTPException, on_refusal)
+    app.add_exception_handler(RequestValidationError, on_malformed)
+    for router in (video_routes(reels), question_routes(desk, reels), answer_routes(desk)):
+        app.include_router(router)
+    app.add_middleware(Guard, access=access)
+    app.state.desk = desk
+
+    @app.get("/")
+    def page() -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    app.mount("/static", StaticFiles(directory=STATIC))
+    return app

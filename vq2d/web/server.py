@@ -1,0 +1,69 @@
+"""Serve the page until Ctrl-C."""
+
+from __future__ import annotations
+
+import socket
+import webbrowser
+
+import uvicorn
+
+from ren_core.errors import ConfigError
+from vq2d.memory.memory import Memory
+from vq2d.web.access import Access
+from vq2d.web.app import build_app
+
+CLOSE_SECONDS = 2
+MOST_PORT = 65535
+
+
+def serve(memory: Memory, host: str, port: int, *, is_opened: bool = False) -> None:
+    """Serve the page of a memory, and say where.
+
+    Args:
+        memory: What is asked.
+        host: Address or name to listen on; a token is needed unless it is a loopback one.
+        port: 0: any that is free.
+        is_opened: Open the page in this machine's browser.
+
+    Raises:
+        ConfigError: If nothing can listen there.
+    """
+    with listening(host, port) as listener:
+        access = Access.at(host, listener.getsockname()[1])
+        print(f"page        {access.url}  (Ctrl-C ends it)", flush=True)
+        if access.token is not None:
+            print("            from another machine: the same with this machine's own address")
+        if is_opened:
+            webbrowser.open(access.url)
+        build_server(memory, access).run(sockets=[listener])
+
+
+def build_server(memory: Memory, access: Access) -> uvicorn.Server:
+    """The server of a memory's page, to be run on a socket that listens."""
+    config = uvicorn.Config(
+        build_app(memory, access),
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=CLOSE_SECONDS,
+    )
+    return uvicorn.Server(config)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens already, so that a port that is taken is known before all else.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    if not 0 <= port <= MOST_PORT:
+        raise ConfigError(f"--port must be from 0 to {MOST_PORT}, got {port}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as err:
+        raise ConfigError(
+            f"nothing can listen on {host} port {port} ({err}); choose others with --host and "
+            "--port"
+        ) from err
