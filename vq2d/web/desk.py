@@ -45,14 +45,18 @@ class Desk:
         """Begin to answer."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Cancel all questions and stop as soon as the one at work can."""
+    def cancel_all(self) -> None:
+        """Answer nothing any more; whoever follows a question is told that it is cancelled."""
         with self._changed:
             self._is_closed = True
             for asked in self._known.values():
                 asked.is_cancelled.set()
                 asked.tell("cancelled")
             self._changed.notify()
+
+    def close(self) -> None:
+        """Cancel all questions and wait for the thread, unless it is at work for long."""
+        self.cancel_all()
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import webbrowser
+from contextlib import suppress
 
 import uvicorn
 
@@ -11,6 +12,7 @@ from ren_core.errors import ConfigError
 from vq2d.memory.memory import Memory
 from vq2d.web.access import Access
 from vq2d.web.app import build_app
+from vq2d.web.desk import Desk
 
 CLOSE_SECONDS = 2
 MOST_PORT = 65535
@@ -35,20 +37,35 @@ def serve(memory: Memory, host: str, port: int, *, is_opened: bool = False) -> N
             print("            from another machine: the same with this machine's own address")
         if is_opened:
             webbrowser.open(access.url)
-        build_server(memory, access).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # raised again once the server has ended
+            build_server(memory, access).run(sockets=[listener])
+
+
+class PageServer(uvicorn.Server):
+    """Ends the streams of events before it waits for open connections."""
+
+    def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
+        super().__init__(config)
+        self._desk = desk
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        self._desk.cancel_all()
+        await super().shutdown(sockets)
 
 
 def build_server(memory: Memory, access: Access) -> uvicorn.Server:
     """The server of a memory's page, to be run on a socket that listens."""
+    app = build_app(memory, access)
     config = uvicorn.Config(
-        build_app(memory, access),
+        app,
         log_level="warning",
         server_header=False,
         proxy_headers=False,
         ws="none",
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
-    return uvicorn.Server(config)
+    return PageServer(config, app.state.desk)
 
 
 def listening(host: str, port: int) -> socket.socket:

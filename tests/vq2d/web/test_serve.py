@@ -14,7 +14,7 @@ from ren_core.errors import ConfigError
 from tests.job import tiny_localizer
 from tests.vq2d.memory.conftest import CONFIG
 from vq2d.commands import serve
-from vq2d.web import server
+from vq2d.web import desk, server
 
 
 @pytest.fixture
@@ -75,4 +75,23 @@ def test_a_real_server_answers_and_ends(memory):
         thread.join(20)
     assert reply.status_code == 200
     assert "server" not in reply.headers
+    assert not thread.is_alive()
+
+
+def test_streams_of_events_end_when_the_server_does(memory, monkeypatch):
+    monkeypatch.setattr(desk.Desk, "_search", lambda _, asked: asked.is_cancelled.wait(20))
+    with server.listening("127.0.0.1", 0) as listener:
+        served = server.build_server(memory, server.Access.at("127.0.0.1", 0))
+        thread = threading.Thread(target=served.run, kwargs={"sockets": [listener]})
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/questions"
+        video = memory.videos()[0].fingerprint
+        question = {"video": video, "frame": 4, "box_xyxy": [10, 10, 30, 30]}
+        name = httpx2.post(url, json=question).json()["id"]
+        with httpx2.stream("GET", f"{url}/{name}/events") as reply:
+            lines = reply.iter_lines()
+            assert next(lines) == "id: 0"
+            served.should_exit = True
+            assert "event: cancelled" in list(lines)
+        thread.join(20)
     assert not thread.is_alive()
