@@ -40,7 +40,14 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-test: lint weights
+# The tests of the page need Debian's chromium; where it cannot be had they are skipped, and counted.
+.PHONY: browser
+browser:
+	command -v chromium > /dev/null || test "$$(id -u)" != 0 || ! command -v apt-get > /dev/null \
+		|| { apt-get update && apt-get install --yes chromium; } > /dev/null 2>&1 \
+		|| echo "chromium could not be installed; the tests in a browser are skipped"
+
+test: lint weights browser
 	$(BIN)/python -m pytest -m "not gpu and not slow and not engine"
 	$(BIN)/python -m pytest -m engine tests
 
