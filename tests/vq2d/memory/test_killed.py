@@ -16,6 +16,7 @@ from tests.places import ROOT
 from tests.synthetic import write_video
 from vq2d.memory.store import Store
 
+pytestmark = pytest.mark.slow
 KILLS = 20
 
 
@@ -62,7 +63,6 @@ def undisturbed(many, tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_memory_is_the_same_however_often_its_making_is_killed(many, undisturbed, tmp_path):
     expected = undisturbed
