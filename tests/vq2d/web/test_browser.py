@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -270,11 +271,42 @@ def test_a_photo_is_dropped_and_what_is_no_picture_is_said_so(memory, open_page)
         assert page.is_disabled("#ask")
 
 
-def test_what_the_browser_cannot_play_is_shown_all_the_same(tmp_path, open_page):
+def test_a_page_that_is_reloaded_and_a_second_one_hear_of_the_same_question(
+    memory, open_page, monkeypatch
+):
+    follow, release = memory.localizer.follow, threading.Event()
+
+    def held(*arguments, **options):
+        release.wait(20)
+        return follow(*arguments, **options)
+
+    monkeypatch.setattr(memory.localizer, "follow", held)
+    with serving(memory) as url:
+        page = open_page(url)
+        choose(page, "kitchen.mp4")
+        scrub(page, 4)
+        drag_box(page, place(RED, 4))
+        page.click("#ask")
+        until(page, "#status", "e => e.textContent.startsWith('Seen')")
+        address = page.url
+        assert "#question=" in address
+        page.reload()
+        second = open_page(address)
+        for one in (page, second):
+            until(one, "#status", "e => e.textContent.startsWith('Seen')")
+        release.set()
+        for one in (page, second):
+            until(one, "#status", "e => e.textContent === 'Done.'")
+            assert one.locator("#shown .card").count() == 3
+
+
+@pytest.mark.parametrize(("name", "codec"), [("old.avi", "mpeg4"), ("phone.mov", "libx265")])
+def test_what_the_browser_cannot_play_is_shown_all_the_same(tmp_path, open_page, name, codec):
+    if codec not in av.codecs_available:
+        pytest.skip(f"PyAV was built without {codec}")
     localizer = tiny_localizer(CONFIG)
     memory = Memory(open_store(tmp_path / "memory", localizer, "tiny"), localizer)
-    path = tmp_path / "old.avi"
-    memory.add(write_video(path, map(numbered_frame, range(30)), codec="mpeg4"))
+    memory.add(write_video(tmp_path / name, map(numbered_frame, range(30)), codec=codec))
     with serving(memory) as url:
         page = open_page(url)
         scrub(page, 12)
