@@ -116,6 +116,7 @@ def test_memory_beyond_the_limit_is_out_of_memory():
     assert available_mib(0.5) == pytest.approx(available_mib() / 2, rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
 def test_the_verdict_on_memory_does_not_depend_on_what_ran_before():
     pins = []

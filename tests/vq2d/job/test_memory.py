@@ -66,6 +66,7 @@ def test_a_clip_ten_times_as_long_needs_no_more_memory(tmp_path):
     assert long < short + 48  # 540 more frames are 237 MiB, their tokens 6 MiB
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
 def test_ten_times_as_many_clips_need_no_more_memory(tmp_path):
     few, many = (peak_mib(many_clips(tmp_path / str(n), n)) for n in (2, 20))
