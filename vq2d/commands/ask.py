@@ -14,18 +14,20 @@ from ren_core.errors import ConfigError
 from ren_core.stages import write_json
 from vq2d.commands.shared import (
     add_preset_options,
-    chosen_config,
+    add_query_box,
+    check_query_box,
     forget_old,
+    four_numbers,
+    opened_memory,
     positive_count,
     run_command,
 )
 from vq2d.job.own_video import ask_by_moment
-from vq2d.localize.build import build_localizer
 from vq2d.localize.views import views_of_pictures
 from vq2d.memory.ask import MemoryQuestion, Sighting
 from vq2d.memory.exporting import export_track
 from vq2d.memory.exports import EXPORTS
-from vq2d.memory.memory import Memory, remembering
+from vq2d.memory.memory import Memory
 from vq2d.memory.store import Store
 from vq2d.show.answer import draw_answer
 from vq2d.show.page import write_index
@@ -63,11 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="when it shows it; that occurrence itself is no answer",
     )
     parser.add_argument("--box", metavar="X,Y,W,H", help="where it is then, in pixels")
-    parser.add_argument(
-        "--query-box",
-        metavar="X,Y,W,H",
-        help="where it is in the one picture of --query, in pixels of that picture held upright",
-    )
+    add_query_box(parser)
     parser.add_argument(
         "--before",
         metavar="TIME",
@@ -99,8 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if (args.video is None) != (args.at is None) or (args.at is None) != (args.box is None):
         parser.error("--video, --at and --box belong together")
-    if args.query_box is not None and len(args.query or ()) != 1:
-        parser.error("--query-box belongs to exactly one picture of --query")
+    check_query_box(parser, args)
     if args.export and args.out is None:
         parser.error("--export writes into --out, which is missing")
     return run_command("ask", argv, args, run)
@@ -115,9 +112,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         print(f"{store.folder} holds no video yet; add some with `vq2d remember`", file=sys.stderr)
         return 1
     question = question_of(args, store)
-    args.preset = args.preset or store.settings.model_name
-    name, config, compute = chosen_config(args)
-    memory = Memory(store, build_localizer(remembering(config), compute), reader=args.reader)
+    name, memory = opened_memory(args, store, reader=args.reader)
 
     found: list[Sighting] = []
     for sighting in memory.ask(question, before, args.top):
@@ -135,22 +130,14 @@ def run(args: argparse.Namespace, command: str) -> int:
 def question_of(args: argparse.Namespace, store: Store) -> MemoryQuestion:
     """The question that the command line puts."""
     if args.query is not None:
-        box = None if args.query_box is None else numbers("--query-box", args.query_box)
+        box = None if args.query_box is None else four_numbers("--query-box", args.query_box)
         return MemoryQuestion(views_of_pictures(args.query, box))
     known = {video.path.name: video.path for video in reversed(store.videos())}
     path = Path(args.video).expanduser()
     frames = open_video(path if path.exists() else known.get(args.video, path), reader=args.reader)
-    asked = ask_by_moment(frames, args.at, numbers("--box", args.box), None).question
+    asked = ask_by_moment(frames, args.at, four_numbers("--box", args.box), None).question
     assert asked.crop_frame is not None
     return MemoryQuestion(asked.views, (frames.fingerprint, asked.crop_frame))
-
-
-def numbers(option: str, text: str) -> list[float]:
-    """The numbers of a box as typed; how many there are is checked where they are used."""
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as err:
-        raise ConfigError(f"{option} needs four numbers X,Y,W,H in pixels, got {text!r}") from err
 
 
 def moment(text: str) -> datetime:

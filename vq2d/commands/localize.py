@@ -8,8 +8,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ren_core.errors import ConfigError
-from vq2d.commands.shared import add_model_options, chosen_localizer, run_command, write_config
+from vq2d.commands.shared import (
+    add_model_options,
+    add_query_box,
+    check_query_box,
+    chosen_localizer,
+    four_numbers,
+    run_command,
+    write_config,
+)
 from vq2d.job.own_video import (
     FPS,
     Asked,
@@ -48,11 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="when the video shows it; that occurrence itself is no answer",
     )
     parser.add_argument("--box", metavar="X,Y,W,H", help="where it is then, in pixels (with --at)")
-    parser.add_argument(
-        "--query-box",
-        metavar="X,Y,W,H",
-        help="where it is in the one picture of --query, in pixels of that picture held upright",
-    )
+    add_query_box(parser)
     parser.add_argument("--until", type=float, metavar="SECONDS", help="search up to here (end)")
     parser.add_argument("--out", type=Path, help="folder of the results (runs/localize-VIDEO)")
     add_model_options(parser)
@@ -65,8 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if (args.at is None) != (args.box is None):
         parser.error("--at and --box belong together")
-    if args.query_box is not None and len(args.query or ()) != 1:
-        parser.error("--query-box belongs to exactly one picture of --query")
+    check_query_box(parser, args)
     return run_command("localize", argv, args, run)
 
 
@@ -120,14 +122,6 @@ def ask(args: argparse.Namespace, frames: VideoFrames) -> Asked:
         box = None if args.query_box is None else four_numbers("--query-box", args.query_box)
         return ask_by_pictures(frames, args.query, args.until, box_xywh=box)
     return ask_by_moment(frames, args.at, four_numbers("--box", args.box), args.until)
-
-
-def four_numbers(option: str, text: str) -> list[float]:
-    """The numbers of a box as typed; how many there are is checked where they are used."""
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as err:
-        raise ConfigError(f"{option} needs four numbers X,Y,W,H in pixels, got {text!r}") from err
 
 
 def doubt_about(asked: Asked, track: ResponseTrack, floor: float) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ren_core.command import exit_code
 from ren_core.errors import ConfigError
-from vq2d.commands.shared import forget_old
+from vq2d.commands.shared import about, forget_old
 from vq2d.memory.catalogue import RememberedVideo
 from vq2d.memory.store import Store
 
@@ -56,7 +56,7 @@ def list_videos(store: Store, args: argparse.Namespace) -> int:
             f"{video.duration_s:8.1f} s  {video.bytes / 1e6:7.1f} MB  {video.path}"
         )
     for path, reason in failures.items():
-        print(f"failed      {reason if str(path) in reason else f'{path}: {reason}'}")
+        print(f"failed      {about(path, reason)}")
     return 0
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ren_core.errors import ConfigError
 from vq2d.commands.shared import (
+    about,
     add_preset_options,
     chosen_config,
     forget_old,
@@ -97,11 +98,6 @@ def add_all(memory: Memory, paths: Sequence[Path]) -> int:
                 catalogue.drop_failure(path.absolute())
                 tqdm.write(f"{state:<12}{path}: {video.duration_s:.1f} s")
     return failed
-
-
-def about(path: Path, reason: str) -> str:
-    """A sentence that names the file once."""
-    return reason if str(path) in reason else f"{path}: {reason}"
 
 
 def find_videos(paths: Sequence[Path], memory: Path) -> Iterator[Path]:

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ren_core.errors import ConfigError
-from vq2d.commands.shared import add_preset_options, chosen_config, forget_old, run_command
-from vq2d.localize.build import build_localizer
-from vq2d.memory.memory import Memory, remembering
+from vq2d.commands.shared import add_preset_options, forget_old, opened_memory, run_command
 from vq2d.memory.store import Store
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart")
@@ -51,8 +49,6 @@ def run(args: argparse.Namespace, command: str) -> int:
 
     store = Store(args.memory)
     forget_old(store)
-    args.preset = args.preset or store.settings.model_name
-    _, config, compute = chosen_config(args)
-    memory = Memory(store, build_localizer(remembering(config), compute))
+    _, memory = opened_memory(args, store)
     serve(memory, args.host, args.port, is_opened=args.open)
     return 0

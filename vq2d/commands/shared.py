@@ -21,6 +21,7 @@ from vq2d.ego4d.annotations import FILE_NAMES, Annotations, annotation_path, loa
 from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.presets import PRESETS, VQ2DConfig, preset
+from vq2d.memory.memory import Memory, remembering
 from vq2d.memory.store import Store
 from vq2d.video.readers import ReaderName
 
@@ -174,6 +175,53 @@ def run_command(
         return run(args, shlex.join(["python", f"pipelines/{script}.py", *typed]))
 
     return exit_code(checked)
+
+
+def add_query_box(parser: argparse.ArgumentParser) -> None:
+    """The box in the one picture of ``--query``."""
+    parser.add_argument(
+        "--query-box",
+        metavar="X,Y,W,H",
+        help="where it is in the one picture of --query, in pixels of that picture held upright",
+    )
+
+
+def check_query_box(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with a usage error if there is such a box and not one picture."""
+    if args.query_box is not None and len(args.query or ()) != 1:
+        parser.error("--query-box belongs to exactly one picture of --query")
+
+
+def four_numbers(option: str, text: str) -> list[float]:
+    """The numbers of a box as typed; how many there are is checked where they are used."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as err:
+        raise ConfigError(f"{option} needs four numbers X,Y,W,H in pixels, got {text!r}") from err
+
+
+def about(path: Path, reason: str) -> str:
+    """A sentence about a file that names it once."""
+    return reason if str(path) in reason else f"{path}: {reason}"
+
+
+def opened_memory(
+    args: argparse.Namespace, store: Store, *, reader: ReaderName = "av"
+) -> tuple[str, Memory]:
+    """The name of the preset, and a memory that is there with its loaded models.
+
+    Args:
+        args: Of ``add_preset_options``; without a preset, the memory's own is taken.
+        store: The memory.
+        reader: What decodes videos.
+
+    Raises:
+        ConfigError: If a change does not fit the preset, or the model not the memory.
+        DataError: If weights are missing.
+    """
+    args.preset = args.preset or store.settings.model_name
+    name, config, compute = chosen_config(args)
+    return name, Memory(store, build_localizer(remembering(config), compute), reader=reader)
 
 
 def forget_old(store: Store) -> None:

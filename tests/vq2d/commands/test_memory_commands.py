@@ -19,7 +19,7 @@ from ren_core.engine.choice import Compute
 from tests.clips import FRAMES, RED, frame, place
 from tests.job import CONFIG, tiny_localizer
 from tests.synthetic import write_video
-from vq2d.commands import ask, main, memory, remember
+from vq2d.commands import ask, main, memory, remember, shared
 from vq2d.memory.store import Store
 
 SEARCH = replace(CONFIG, search=replace(CONFIG.search, keep_ratio=0.85))
@@ -42,7 +42,7 @@ def tiny(monkeypatch):
     def build(config, _):
         return tiny_localizer(config)
 
-    for command in (ask, remember):
+    for command in (shared, remember):
         monkeypatch.setattr(command, "chosen_config", lambda _: ("tiny", SEARCH, Compute()))
         monkeypatch.setattr(command, "build_localizer", build)
 

@@ -13,14 +13,14 @@ from ren_core.engine.choice import Compute
 from ren_core.errors import ConfigError
 from tests.job import tiny_localizer
 from tests.vq2d.memory.conftest import CONFIG
-from vq2d.commands import serve
+from vq2d.commands import serve, shared
 from vq2d.web import desk, server
 
 
 @pytest.fixture
 def folder(memory, monkeypatch):
-    monkeypatch.setattr(serve, "chosen_config", lambda _: ("tiny", CONFIG, Compute()))
-    monkeypatch.setattr(serve, "build_localizer", lambda config, _: tiny_localizer(config))
+    monkeypatch.setattr(shared, "chosen_config", lambda _: ("tiny", CONFIG, Compute()))
+    monkeypatch.setattr(shared, "build_localizer", lambda config, _: tiny_localizer(config))
     return str(memory.store.folder)
 
 
