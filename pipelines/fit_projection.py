@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from vq2d.commands.shared import add_model_options, chosen_config, positive_count, run_command
 from vq2d.localize.build import build_localizer
+from vq2d.localize.chunks import track_vectors
 from vq2d.localize.tokens import clip_tokens, open_tokens
 from vq2d.memory.memory import model_digest, remembering
 from vq2d.memory.projection import fit_projection, save_projection
@@ -47,8 +48,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         frames = open_video(path, reader=args.reader)
         folder, whole = directory / frames.fingerprint, len(frames)
         for chunk in clip_tokens(frames, encoder, tokens, directory=folder, num_frames=whole):
-            kept = load_file(chunk.path)
-            vectors = kept["vectors"].astype(np.float32) * kept["scale"][:, None]
+            vectors = track_vectors(load_file(chunk.path))
             moment = moment + vectors.T @ vectors
             count += len(vectors)
     projection = fit_projection(moment, args.dims, model_digest(localizer))

@@ -27,7 +27,7 @@ from vq2d.commands.shared import add_preset_options, chosen_config, peak_memory,
 from vq2d.ego4d.clips import clip_file
 from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import question_of
-from vq2d.memory.ask import AskConfig, MemoryQuestion, Places, find
+from vq2d.memory.ask import AskConfig, MemoryQuestion, Places, sightings
 from vq2d.memory.catalogue import FRAMES_PER_SECOND, RememberedVideo
 from vq2d.memory.memory import Memory, open_store, remembering
 from vq2d.scoring.metrics import SUCCESS_THRESHOLD
@@ -165,13 +165,17 @@ def ask(memory: Memory, clip: Clip, query: VisualQuery) -> Row:
 
     asked = MemoryQuestion(question.views, (clip.video.fingerprint, query.crop_frame))
     before = clip.video.recorded_at + timedelta(seconds=query.query_frame / FRAMES_PER_SECOND)
-    places = Places(memory.store, memory.localizer)
+    laps: list[tuple[float, float]] = []
     wall, processor = time.perf_counter(), time.process_time()
-    find(places, asked, before, AskConfig())
-    first_s, first_cpu_s = time.perf_counter() - wall, time.process_time() - processor
-    processor = time.process_time()
-    sighting = next(memory.ask(asked, before, top=1), None)
-    track_cpu_s = time.process_time() - processor
+
+    def on_found(*_: object) -> None:
+        laps.append((time.perf_counter() - wall, time.process_time() - processor))
+
+    places = Places(memory.store, memory.localizer)
+    sighting = next(sightings(places, asked, before, 1, AskConfig(), on_found=on_found), None)
+    on_found()  # the track is whole, or there is none
+    first_s, first_cpu_s = laps[0]
+    track_cpu_s = laps[-1][1]
     is_here = sighting is not None and sighting.video.fingerprint == clip.video.fingerprint
     return Row(
         set_name=clip.set_name,

@@ -163,6 +163,12 @@ def track_arrays(tracks: RegionTracks) -> Arrays:
     }
 
 
+def track_vectors(kept: Arrays) -> NDArray[np.float32]:
+    """Vectors (V, D) of unit length, nearly, from what ``track_arrays`` gave."""
+    vectors: NDArray[np.float32] = kept["vectors"].astype(np.float32) * kept["scale"][:, None]
+    return vectors
+
+
 def middles_of(points_xy: NDArray) -> NDArray[np.float32]:  # type: ignore[type-arg]
     """Points (M, 2) as kept in frame pixels: of a pixel that holds a point, its middle."""
     if points_xy.dtype == np.uint16:

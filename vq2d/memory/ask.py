@@ -189,18 +189,24 @@ class Places:
         self._opened: dict[str, VideoFrames] = {}
 
     def worth_a_look(
-        self, vectors: Tensor, ends: dict[str, int], origin: str | None, config: AskConfig
+        self,
+        videos: Sequence[RememberedVideo],
+        ends: dict[str, int],
+        vectors: Tensor,
+        origin: str | None,
+        config: AskConfig,
     ) -> list[RememberedVideo]:
-        """Videos with vectors like the question's, the latest recording first.
+        """Those of some videos that have vectors like the question's, in their order.
 
         Args:
+            videos: All of the memory.
+            ends: One past the last frame that may be searched, of each.
             vectors: (Q, D) unit vectors of the question.
-            ends: One past the last frame that may be searched, of each video.
             origin: The video of the question's picture, which is always looked into: its best
                 vectors are those of the picture itself.
             config: How many.
         """
-        size = sum(video.vectors for video in self.store.videos())
+        size = sum(video.vectors for video in videos)
         thorough = size <= config.thorough_vectors
         best = {
             fingerprint: self.store.kept(fingerprint).best_similarity(
@@ -213,7 +219,7 @@ class Places:
         others = sorted(best.keys() - own, key=lambda name: -best[name])[: config.most_videos]
         least = config.keep_ratio * max((best[name] for name in others), default=0.0)
         chosen = own | {name for name in others if best[name] >= least}
-        return [video for video in self.store.videos() if video.fingerprint in chosen]
+        return [video for video in videos if video.fingerprint in chosen]
 
     def search(
         self, video: RememberedVideo, question: MemoryQuestion, end: int, vectors: Tensor
@@ -290,11 +296,12 @@ def find(
     """
     localizer = places.localizer
     target = localizer.target(question.views)
-    ends = {video.fingerprint: _end(video, before) for video in places.store.videos()}
+    videos = places.store.videos()
+    ends = {video.fingerprint: _end(video, before) for video in videos}
     origin = None if question.origin is None else question.origin[0]
     searched = [
         places.search(video, question, ends[video.fingerprint], target.vectors)
-        for video in places.worth_a_look(target.vectors, ends, origin, config)
+        for video in places.worth_a_look(videos, ends, target.vectors, origin, config)
     ]
     peaks = [peak for one in searched for peak in one.candidates]
     good = _keeping(searched, good_candidates(peaks, localizer.config.search))

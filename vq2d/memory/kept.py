@@ -10,7 +10,8 @@ scored like a chunk, whichever way it is kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,13 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from ren_core.errors import DataError
-from vq2d.localize.chunks import Similarities, TokenChunk, middles_of, similarities_of_sights
+from vq2d.localize.chunks import (
+    Similarities,
+    TokenChunk,
+    middles_of,
+    similarities_of_sights,
+    track_vectors,
+)
 from vq2d.memory.projection import Projection
 
 VECTORS = "vectors.faiss"
@@ -72,34 +79,38 @@ def pack(chunks: Sequence[TokenChunk], reduce: Projection, folder: Path) -> list
     Returns:
         The bounds of each chunk, and one more where the last one ends.
     """
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # the same bytes on every machine
-    index = _empty_index(chunks, reduce)
-    bounds = [ChunkBounds(0, 0, 0, 0)]
-    arrays: dict[str, list[NDArray[Any]]] = {name: [] for name in ("first", *SIGHT_NAMES)}
-    for chunk in chunks:
-        found = load_file(chunk.path)
-        index.add(reduce(_vectors_of(found)))
-        for name, parts in arrays.items():
-            parts.append(found[name])
-        last = bounds[-1]
-        bounds.append(
-            ChunkBounds(
-                chunk.last_frame + 1,
-                index.ntotal,
-                last.track + len(found["first"]),
-                last.sight + len(found["frame_idx"]),
+    with _one_thread():
+        index = _empty_index(chunks, reduce)
+        bounds = [ChunkBounds(0, 0, 0, 0)]
+        arrays: dict[str, list[NDArray[Any]]] = {name: [] for name in ("first", *SIGHT_NAMES)}
+        for chunk in chunks:
+            found = load_file(chunk.path)
+            index.add(reduce(track_vectors(found)))
+            for name, parts in arrays.items():
+                parts.append(found[name])
+            last = bounds[-1]
+            bounds.append(
+                ChunkBounds(
+                    chunk.last_frame + 1,
+                    index.ntotal,
+                    last.track + len(found["first"]),
+                    last.sight + len(found["frame_idx"]),
+                )
             )
-        )
-    faiss.omp_set_num_threads(threads)
     faiss.write_index(index, str(folder / VECTORS))
     save_file({n: np.concatenate(parts) for n, parts in arrays.items()}, folder / SIGHTS)
     return bounds
 
 
-def _vectors_of(found: dict[str, NDArray[Any]]) -> Floats:
-    vectors: Floats = found["vectors"].astype(np.float32) * found["scale"][:, None]
-    return vectors
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """FAISS on one thread, so that it gives the same bytes on every machine."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def _empty_index(chunks: Sequence[TokenChunk], reduce: Projection) -> Any:  # noqa: ANN401
@@ -107,7 +118,7 @@ def _empty_index(chunks: Sequence[TokenChunk], reduce: Projection) -> Any:  # no
     share = max(1, QUANTIZER_SAMPLE // len(chunks))
     sample, count = [], 0
     for chunk in chunks:
-        vectors = _vectors_of(load_file(chunk.path))
+        vectors = track_vectors(load_file(chunk.path))
         sample.append(reduce(vectors[:: max(1, len(vectors) // share)]))
         count += len(vectors)
     kind = "SQ8"

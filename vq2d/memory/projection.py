@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ren_core.errors import ConfigError, DataError
-from ren_core.stages import atomic_path, digest
+from ren_core.stages import atomic_path
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
@@ -40,11 +39,6 @@ class Projection:
     def dims(self) -> int:
         """Dimensions that are left."""
         return self.basis.shape[1]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Identity of the basis."""
-        return digest([self.model, self.basis.tolist()])
 
 
 def fit_projection(second_moment: NDArray[np.float64], dims: int, model: str) -> Projection:
