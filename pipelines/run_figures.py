@@ -33,9 +33,16 @@ from vq2d.commands.shared import (
 from vq2d.scoring.breakdown import Group, breakdown, count_losses
 from vq2d.scoring.compare import BootstrapConfig, compare
 from vq2d.scoring.metrics import compute
-from vq2d.scoring.presence import presence_figures, presence_table
+from vq2d.scoring.presence import (
+    Score,
+    presence_figures,
+    presence_table,
+    reliability,
+    reliability_line,
+)
 from vq2d.scoring.report import print_comparison, print_groups
 
+SCORES: Sequence[Score] = ("similarity", "refined", "present")
 ROOTS = ("runs/sets", "data", "../shared/data")
 
 
@@ -133,8 +140,10 @@ def print_figures(found: Sequence[SetFigures]) -> None:
     print_groups([*groups, Group("all sets", "", len(rows), compute(rows)), *breakdown(rows)])
     print_losses_by_set(scored)
     asked = [replace(row, query=f"{f.name} {row.query}") for f in found for row in f.asked]
-    for score in ("similarity", "refined"):
+    for score in SCORES:
         print(f"\npresent or absent, all sets\n{presence_table(presence_figures(asked, score))}")
+        if score == "present" and (calibration := reliability(asked)) is not None:
+            print(reliability_line(calibration))
         for figures in found:
             if figures.asked:
                 table = presence_table(presence_figures(figures.asked, score, lengths=["all"]))

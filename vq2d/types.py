@@ -214,6 +214,8 @@ class Candidate:
         similarity: Cosine of the best token there to the best query token.
         box_xyxy: (4,) float32 in frame pixels, once refined.
         refined_score: Similarity in the zoomed crop, once refined.
+        colours: Share 0..1 of the colours that its mask has in common with the query's, once
+            refined.
     """
 
     frame_idx: int
@@ -221,6 +223,7 @@ class Candidate:
     similarity: float
     box_xyxy: Boxes | None = None
     refined_score: float | None = None
+    colours: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +237,8 @@ class Localization:
         seed: The candidate that the track started from.
         rounds: Searches that were made.
         held: Searched clip frames that cannot be decoded: the last good one stood in.
+        present: Probability that the searched frames show the thing at all, if that is as likely as
+            not before the search; None if the configuration does not say.
     """
 
     track: ResponseTrack | None
@@ -242,3 +247,4 @@ class Localization:
     seed: Candidate | None
     rounds: int
     held: tuple[range, ...] = ()
+    present: float | None = None

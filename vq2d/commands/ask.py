@@ -23,6 +23,7 @@ from vq2d.commands.shared import (
     run_command,
 )
 from vq2d.job.own_video import ask_by_moment
+from vq2d.localize.belief import doubt_about
 from vq2d.localize.views import views_of_pictures
 from vq2d.memory.ask import MemoryQuestion, Sighting
 from vq2d.memory.exporting import export_track
@@ -157,7 +158,7 @@ def line_of(sighting: Sighting, *, is_first: bool) -> str:
     last = sighting.end_frame - 1
     box = [round(float(v)) for v in sighting.boxes_xyxy[-1]]
     beginning = "last seen" if is_first else "before"
-    beginning = beginning if sighting.present else f"{beginning} (a guess)"
+    beginning = beginning if sighting.believed else f"{beginning} (a guess)"
     return (
         f"{beginning:<12}{sighting.last_seen_at.astimezone():%Y-%m-%d %H:%M:%S}  "
         f"{sighting.video.path.name}, {clock(sighting.first_frame)} to {clock(last)}, "
@@ -176,6 +177,7 @@ def as_json(sighting: Sighting) -> dict[str, object]:
         "start_s": sighting.start_s,
         "end_s": sighting.end_s,
         "present": sighting.present,
+        "believed": sighting.believed,
         "score": sighting.score,
         "size_hw": list(sighting.video.size_hw),
         "fps": 5,
@@ -196,7 +198,8 @@ def write_out(
     """The page with pictures of every sighting, and the exports."""
     cards = []
     for i, sighting in enumerate(found):
-        doubt = "" if sighting.present else "below the preset's floor: only a guess"
+        why = doubt_about(sighting.found, memory.localizer.config)
+        doubt = "" if why is None else f"only a guess: {why}"
         view = view_of_sighting(sighting, question)
         cards.append(draw_answer(view, args.out / f"sighting{i + 1}", doubt=doubt))
     page = args.out / "index.html"

@@ -24,13 +24,16 @@ from vq2d.job.own_video import (
     ask_by_pictures,
     localize_in,
 )
-from vq2d.localize.presence import missed_floor
+from vq2d.localize.belief import doubt_about
 from vq2d.localize.saved import save_localization
 from vq2d.show.answer import draw_answer
 from vq2d.show.page import write_index
 from vq2d.show.view import clock, view_of_own
-from vq2d.types import ResponseTrack
+from vq2d.types import Localization
 from vq2d.video.frames import VideoFrames, open_video
+
+NOT_THERE = 3
+"""Exit code if the object is probably not in the video."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Ask, search, draw; 0 an answer or a guess, 1 failed or nothing found, 2 usage."""
+    """Ask, search, draw; 0 an answer, 1 failed, 2 usage, 3 probably not there (a guess or none)."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if (args.at is None) != (args.box is None):
@@ -99,13 +102,12 @@ def run(args: argparse.Namespace, command: str) -> int:
             f"excluded: {clock(own.start)} to {clock(own.stop - 1)}, the occurrence that "
             "--at and --box point at"
         )
+    why = doubt_about(found, localizer.config)
+    doubt = "" if why is None else f"probably not {sought_in(asked)}: {why}"
     if found.track is None:
-        print("not found: no candidate was good enough")
-        return 1
-
-    floor = missed_floor(found.track, localizer.config)
-    doubt = "" if floor is None else doubt_about(asked, found.track, floor)
-    print(answer_line(found.track, doubt))
+        print(doubt)
+        return NOT_THERE
+    print(answer_line(found, doubt))
     title = args.video.name + (", only a guess" if doubt else "")
     page = out / "index.html"
     card = draw_answer(view_of_own(asked, frames, found, title), out / "answer", doubt=doubt)
@@ -113,7 +115,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         [card], page, title="Where was it last seen?", figures={}, preset=name, command=command
     )
     print(f"pictures    {page}")
-    return 0
+    return NOT_THERE if doubt else 0
 
 
 def ask(args: argparse.Namespace, frames: VideoFrames) -> Asked:
@@ -124,21 +126,27 @@ def ask(args: argparse.Namespace, frames: VideoFrames) -> Asked:
     return ask_by_moment(frames, args.at, four_numbers("--box", args.box), args.until)
 
 
-def doubt_about(asked: Asked, track: ResponseTrack, floor: float) -> str:
-    """Why an answer is only a guess, in one line."""
-    what = "in this video" if asked.question.crop_frame is None else "seen again"
-    return (
-        f"probably not {what}: the best candidate scores only {track.score:.3f}, below the "
-        f"preset's floor of {floor:g}"
-    )
+def sought_in(asked: Asked) -> str:
+    """Where the object should be, in words that follow a "not"."""
+    return "in this video" if asked.question.crop_frame is None else "seen again"
 
 
-def answer_line(track: ResponseTrack, doubt: str) -> str:
+def answer_line(found: Localization, doubt: str) -> str:
     """Where and when, in words; after the doubt, if there is one."""
+    track = found.track
+    assert track is not None
     first, last = track.start_frame, track.end_frame - 1
     box = [round(float(v)) for v in track.boxes_xyxy[-1]]
     beginning = f"{doubt}\nbest guess" if doubt else "last seen"
     return (
-        f"{beginning} from {clock(first)} to {clock(last)}, score {track.score:.3f}; "
+        f"{beginning} from {clock(first)} to {clock(last)}, {how_sure(found)}; "
         f"in its last frame at x {box[0]}..{box[2]}, y {box[1]}..{box[3]}"
     )
+
+
+def how_sure(found: Localization) -> str:
+    """The probability that the video shows the object, or the answer's score without one."""
+    assert found.track is not None
+    if found.present is None:
+        return f"score {found.track.score:.3f}"
+    return f"there with a probability of {found.present:.2f}"

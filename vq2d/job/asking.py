@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,11 @@ from ren_core.stages import open_stage, write_json
 from vq2d.job.absence import Pair
 from vq2d.job.runner import Runner
 from vq2d.job.task import FaultWatch
-from vq2d.localize.localizer import question_of
-from vq2d.localize.presence import Evidence, asked_elsewhere, find_evidence
+from vq2d.localize.chunks import Chunk
+from vq2d.localize.localizer import Localizer, question_of
+from vq2d.localize.presence import probability
 from vq2d.scoring.presence import AskedRow
+from vq2d.types import FrameSource, Question
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +65,9 @@ class _Task:
 
     def row(self) -> AskedRow:
         """The answer, read from disk."""
-        found = Evidence(**json.loads(self.path.read_text()))
         key, uid = str(self.pair.query.key), str(self.pair.clip.clip_uid)
-        return AskedRow(query=key, clip_uid=uid, kind=self.pair.kind, **asdict(found))
+        found = json.loads(self.path.read_text())
+        return AskedRow(query=key, clip_uid=uid, kind=self.pair.kind, **found)
 
 
 def ask_pairs(runner: Runner, pairs: Sequence[Pair], *, overwrite: bool = False) -> AskReport:
@@ -85,7 +88,7 @@ def ask_pairs(runner: Runner, pairs: Sequence[Pair], *, overwrite: bool = False)
         "presence",
         {},
         upstream=[runner.answers_dir.name],
-        code="vq2d.localize.presence",
+        code=__name__,
     )
     report, encoder = AskReport(), runner.localizer.models.encoder
     before = encoder.images_encoded
@@ -123,6 +126,25 @@ def _survey(runner: Runner, stage: Path, pairs: Sequence[Pair], report: AskRepor
     return tasks
 
 
+def found_for(
+    localizer: Localizer, question: Question, frames: FrameSource, chunks: Sequence[Chunk]
+) -> dict[str, float | int | None]:
+    """The fields of ``AskedRow`` that the first search of a clip gives."""
+    started = time.process_time()
+    evidence = localizer.candidates(question, frames, chunks).evidence
+    return {
+        **({} if evidence is None else asdict(evidence)),
+        "present": probability(evidence, localizer.config.presence),
+        "search_frames": question.search_end,
+        "seconds": time.process_time() - started,
+    }
+
+
+def asked_elsewhere(question: Question, num_frames: int) -> Question:
+    """The same question of another clip of ``num_frames`` frames, which has no own occurrence."""
+    return replace(question, crop_frame=None, search_end=min(question.search_end, num_frames))
+
+
 def _name(pair: Pair, home: str, search_end: int) -> str:
     """A name after what is asked, so that an edited annotation is asked anew."""
     query = pair.query
@@ -145,5 +167,4 @@ def _ask_clip(runner: Runner, tasks: Sequence[_Task], report: AskReport) -> None
             question = question_of(task.pair.query, runner.open_frames(task.pair.home))
             if task.pair.kind != "present":
                 question = asked_elsewhere(question, len(frames))
-            found = find_evidence(runner.localizer, question, frames, chunks)
-            write_json(task.path, asdict(found))
+            write_json(task.path, found_for(runner.localizer, question, frames, chunks))

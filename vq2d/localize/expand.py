@@ -1,4 +1,4 @@
-"""Stage 5: good frames of the track become more query vectors."""
+"""Stage 5: good frames of the track become more query vectors, to search what follows it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class ExpandConfig:
     """Which tracked frames are taken, and when the second track replaces the first.
 
     Attributes:
-        rounds: Searches after the first: 0 or 1.
+        rounds: Searches after the first, at most: each of what follows the track, as long as a
+            later track is accepted.
         similarity: Least similarity of a new vector to an original one.
         min_side: Least side of the tracked box, pixels of the frame as it is judged.
         sharpness: Least variance of the Laplacian (grey levels squared) of the frame as it is
@@ -43,7 +44,7 @@ class ExpandConfig:
             first one is the same occurrence, and joined to it; None: always a new one.
     """
 
-    rounds: Annotated[int, Field(ge=0, le=1)] = 1
+    rounds: Annotated[int, Field(ge=0, le=100)] = 1
     similarity: Cosine = 0.5
     min_side: Annotated[float, Field(ge=0, le=4096)] = 10.0
     sharpness: Annotated[float, Field(ge=0, le=1_000_000)] = 100.0

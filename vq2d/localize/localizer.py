@@ -14,6 +14,7 @@ from vq2d.localize.chunks import Chunk
 from vq2d.localize.expand import more_query_vectors
 from vq2d.localize.hunt import Hunt
 from vq2d.localize.models import Models
+from vq2d.localize.presence import Evidence, evidence_of, probability
 from vq2d.localize.presets import VQ2DConfig
 from vq2d.localize.query import ObjectTokens, object_tokens
 from vq2d.localize.refine import keep_good, refine
@@ -43,10 +44,20 @@ class Searched:
     Attributes:
         scores: Best token of each searched frame.
         candidates: In temporal order, refined; those without anything to segment are left out.
+        evidence: What speaks for the thing's presence; None if nothing does.
     """
 
     scores: FrameScores
     candidates: tuple[Candidate, ...]
+    evidence: Evidence | None
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """A candidate and the track that starts from it."""
+
+    seed: Candidate
+    track: ResponseTrack
 
 
 def question_of(query: VisualQuery, frames: FrameSource) -> Question:
@@ -91,37 +102,64 @@ class Localizer:
         return object_tokens(views, self.models, self.config.query)
 
     def follow(self, hunt: Hunt, found: Searched, *, expand: bool = True) -> Localization:
-        """Stages 4 and 5: the track of the chosen candidate, and what a second search adds.
+        """Stages 4 and 5: the track of the chosen candidate, and what more searches add.
+
+        Each search is of what follows the track, until it finds no later one.
 
         Args:
             hunt: What is hunted, and where.
             found: The first search.
-            expand: Whether there is a second search, if the configuration has one.
+            expand: Whether there are more searches, if the configuration has them.
         """
-        question, scores, candidates = hunt.question, found.scores, found.candidates
-        first = self._first_track(hunt, keep_good(candidates, self.config.refine), scores)
-        if first is None:
-            return Localization(None, scores, candidates, None, 1)
-        seed, track = first
-        if not (expand and self.config.expand.rounds) or track.end_frame >= question.search_end:
-            return Localization(track, scores, candidates, seed, 1)
-
-        more = more_query_vectors(track, hunt, self.models, self.config.query, self.config.expand)
+        scores, candidates = found.scores, found.candidates
+        present = probability(found.evidence, self.config.presence)
+        occurrence = self._first_track(hunt, keep_good(candidates, self.config.refine), scores)
+        if occurrence is None:
+            return Localization(None, scores, candidates, None, 1, present=present)
         best = max(c.similarity for c in candidates)
+        searches = 1
+        for _ in range(self.config.expand.rounds if expand else 0):
+            if occurrence.track.end_frame >= hunt.question.search_end:
+                break
+            later = self._search_after(hunt, occurrence.track, best)
+            searches, candidates = searches + 1, (*candidates, *later)
+            following = self._later(hunt, occurrence, later, scores)
+            if following is None:
+                break
+            occurrence = following
+        return Localization(
+            occurrence.track, scores, candidates, occurrence.seed, searches, present=present
+        )
+
+    def _search_after(self, hunt: Hunt, track: ResponseTrack, best: float) -> tuple[Candidate, ...]:
+        """Stages 2 and 3 once more: what follows a track is searched with what it shows."""
+        more = more_query_vectors(track, hunt, self.models, self.config.query, self.config.expand)
         vectors = torch.cat([hunt.target.vectors, more])
-        later = self.search(hunt, vectors, start_frame=track.end_frame, best=best).candidates
+        return self.search(hunt, vectors, start_frame=track.end_frame, best=best).candidates
+
+    def _later(
+        self,
+        hunt: Hunt,
+        occurrence: Occurrence,
+        candidates: Sequence[Candidate],
+        scores: FrameScores,
+    ) -> Occurrence | None:
+        """The later occurrence that some candidates show; None if none of them is accepted."""
         floor = self.config.expand.floor
         good = [
-            c for c in keep_good(later, self.config.refine) if (c.refined_score or 0.0) >= floor
+            c
+            for c in keep_good(candidates, self.config.refine)
+            if (c.refined_score or 0.0) >= floor
         ]
-        second = choose(good, "last")
-        if second is not None and self._accepts(second, seed):
-            later_track, gap = self._track(hunt, second), self.config.expand.join_gap
-            if gap is not None and continues(track, later_track, gap):
-                track = join(track, later_track)
-            elif not adjoins(later_track, scores.own, scores.frame_idx):
-                track, seed = later_track, second
-        return Localization(track, scores, (*candidates, *later), seed, 2)
+        seed = choose(good, "last")
+        if seed is None or not self._accepts(seed, occurrence.seed):
+            return None
+        track, gap = self._track(hunt, seed), self.config.expand.join_gap
+        if gap is not None and continues(occurrence.track, track, gap):
+            return Occurrence(occurrence.seed, join(occurrence.track, track))
+        if adjoins(track, scores.own, scores.frame_idx):
+            return None
+        return Occurrence(seed, track)
 
     def search(
         self,
@@ -143,7 +181,8 @@ class Localizer:
             hunt.question, hunt.chunks, query_vectors, start_frame=start_frame
         )
         candidates = good_candidates(peaks, self.config.search, best=best)
-        return Searched(scores, tuple(self.refine(hunt, candidates, query_vectors)))
+        refined = self.refine(hunt, candidates, query_vectors)
+        return Searched(scores, tuple(refined), evidence_of(peaks, refined))
 
     def peaks(
         self,
@@ -171,19 +210,19 @@ class Localizer:
 
     def _first_track(
         self, hunt: Hunt, candidates: Sequence[Candidate], scores: FrameScores
-    ) -> tuple[Candidate, ResponseTrack] | None:
+    ) -> Occurrence | None:
         """The chosen candidate and its track; None without candidates.
 
         A track that only goes on with the query's own occurrence yields to that of another
         candidate, if there is one.
         """
-        found: list[tuple[Candidate, ResponseTrack]] = []
+        found: list[Occurrence] = []
         left = list(candidates)
         while (seed := choose(left, self.config.track.first)) is not None:
             track = self._track(hunt, seed)
-            found.append((seed, track))
+            found.append(Occurrence(seed, track))
             if not adjoins(track, scores.own, scores.frame_idx):
-                return seed, track
+                return found[-1]
             left = [c for c in left if not track.holds(c.frame_idx)]
         return found[0] if found else None
 

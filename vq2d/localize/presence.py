@@ -1,61 +1,93 @@
-"""Does a clip show a thing at all? What the first search finds for it, without a track."""
+"""Does a video show a thing at all? What the first search finds for it becomes a probability."""
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Annotated
 
-from vq2d.localize.chunks import Chunk
-from vq2d.localize.localizer import Localizer
-from vq2d.localize.presets import VQ2DConfig
-from vq2d.types import FrameSource, Question, ResponseTrack
+from pydantic import Field
+
+from ren_core.configuration import configuration
+from vq2d.types import Candidate
+
+_Factor = Annotated[float, Field(ge=-1000, le=1000)]
+
+
+@configuration(group="presence")
+class PresenceConfig:
+    """Log-odds that a thing is there, before a search as likely as not: a sum over the evidence.
+
+    Fitted by ``pipelines/fit_presence.py`` for one encoder; another one needs another fit.
+
+    Attributes:
+        bias: Log-odds of no evidence; None: nothing is said.
+        similarity: Factor of ``Evidence.similarity``.
+        second: Factor of ``Evidence.second``.
+        refined: Factor of ``Evidence.refined``.
+        colours: Factor of ``Evidence.colours``.
+    """
+
+    bias: _Factor | None = None
+    similarity: _Factor = 0.0
+    second: _Factor = 0.0
+    refined: _Factor = 0.0
+    colours: _Factor = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """How much speaks for the presence of a thing in a clip.
+    """What a search says for the presence of a thing in a video.
 
     Attributes:
-        similarity: Best one of the searched frames, without the question's own occurrence; None if
-            there is no such frame.
-        refined: Best refined score of a candidate; None if there is no candidate with a box.
-        search_frames: Clip frames before the end of the search.
-        seconds: Processor time of the question, without the tokens of the clip.
+        similarity: Of the best peak.
+        second: Of the second-best peak; of the best one, if there is no other. What is there is
+            mostly seen more than once.
+        refined: Best refined score of a candidate.
+        colours: Largest share of the query's colours that the mask of a candidate has.
     """
 
-    similarity: float | None
-    refined: float | None
-    search_frames: int
-    seconds: float
+    similarity: float
+    second: float
+    refined: float
+    colours: float
 
 
-def asked_elsewhere(question: Question, num_frames: int) -> Question:
-    """The same question of another clip of ``num_frames`` frames, which has no own occurrence."""
-    return replace(question, crop_frame=None, search_end=min(question.search_end, num_frames))
+def evidence_of(peaks: Sequence[Candidate], refined: Sequence[Candidate]) -> Evidence | None:
+    """What speaks for a thing; None if nothing that could be refined was found.
 
-
-def find_evidence(
-    localizer: Localizer, question: Question, frames: FrameSource, chunks: Sequence[Chunk]
-) -> Evidence:
-    """Search a clip for a thing and refine what is found (stages 2 and 3)."""
-    started = time.process_time()
-    found = localizer.candidates(question, frames, chunks)
-    similarity = found.scores.similarity[~found.scores.is_own]
-    refined = [c.refined_score for c in found.candidates if c.refined_score is not None]
+    Args:
+        peaks: All of the first search, without the question's own occurrence.
+        refined: Those that became candidates with a box.
+    """
+    if not peaks or not refined:
+        return None
+    best = sorted((peak.similarity for peak in peaks), reverse=True)
     return Evidence(
-        similarity=float(similarity.max()) if len(similarity) else None,
-        refined=max(refined, default=None),
-        search_frames=question.search_end,
-        seconds=time.process_time() - started,
+        similarity=best[0],
+        second=best[min(1, len(best) - 1)],
+        refined=max(c.refined_score or 0.0 for c in refined),
+        colours=max(c.colours or 0.0 for c in refined),
     )
 
 
-def missed_floor(track: ResponseTrack, config: VQ2DConfig) -> float | None:
-    """The least score of a believable answer, if the track's is below; None if it is not.
+def probability(evidence: Evidence | None, config: PresenceConfig) -> float | None:
+    """That the thing is there, 0..1; None if the configuration does not say.
 
-    The floors of search and refinement are lowered for the best candidate, so that there is an
-    answer to every query; whoever asks for one object wants to know.
+    >>> one = Evidence(similarity=0.8, second=0.7, refined=0.8, colours=0.5)
+    >>> probability(one, PresenceConfig(bias=-8.0, refined=10.0))
+    0.5
     """
-    floor = config.refine.floor if config.refine.crop_factors else config.search.floor
-    return floor if track.score < floor else None
+    if config.bias is None:
+        return None
+    if evidence is None:
+        return 0.0
+    log_odds = (
+        config.bias
+        + config.similarity * evidence.similarity
+        + config.second * evidence.second
+        + config.refined * evidence.refined
+        + config.colours * evidence.colours
+    )
+    return 1 / (1 + math.exp(-max(-50.0, min(50.0, log_odds))))

@@ -11,6 +11,7 @@ from ren_core.configuration import Cosine, Count, GridSize, ImageSize, changed, 
 from ren_core.errors import ConfigError
 from vq2d.localize.encode import EncodeConfig
 from vq2d.localize.expand import ExpandConfig
+from vq2d.localize.presence import PresenceConfig
 from vq2d.localize.query import QueryConfig
 from vq2d.localize.refine import RefineConfig
 from vq2d.localize.search import SearchConfig
@@ -52,6 +53,7 @@ class VQ2DConfig:
     refine: RefineConfig = field(default_factory=RefineConfig)
     track: TrackConfig = field(default_factory=TrackConfig)
     expand: ExpandConfig = field(default_factory=ExpandConfig)
+    presence: PresenceConfig = field(default_factory=PresenceConfig)
     masks: MaskConfig = field(default_factory=MaskConfig)
     region: RegionConfig = field(default_factory=RegionConfig)
     region_tracker: RegionTrackerConfig = field(default_factory=RegionTrackerConfig)
@@ -70,7 +72,7 @@ PRESETS: dict[str, VQ2DConfig] = {
         encode=EncodeConfig(colour=0.25),
         tokens=TokenConfig(frame_stride=2),
         query=QueryConfig(crop_factors=_FEW_ZOOMS),
-        search=SearchConfig(own_similarity=0.6, top_k=5, floor=0.3, keep_ratio=0.85),
+        search=SearchConfig(own_similarity=0.6, top_k=8, floor=0.3, keep_ratio=0.85),
         refine=RefineConfig(
             crop_factors=(1.5, 2.5),
             stay_near=1.5,

@@ -141,12 +141,11 @@ def _refined(
     sight: _Sight, similarity: float, target: ObjectTokens, colour_weight: float
 ) -> Candidate:
     """The candidate with its first box and the score of a similarity and of the colours."""
-    score, first = similarity, sight.first
-    if colour_weight:
-        colours = colour_histogram(sight.frame, first.mask)
-        shared = float(np.minimum(colours, target.colours).sum())
-        score = (similarity + colour_weight * shared) / (1 + colour_weight)
-    return replace(sight.candidate, box_xyxy=first.box_xyxy, refined_score=score)
+    first = sight.first
+    colours = colour_histogram(sight.frame, first.mask)
+    shared = float(np.minimum(colours, target.colours).sum())
+    score = (similarity + colour_weight * shared) / (1 + colour_weight)
+    return replace(sight.candidate, box_xyxy=first.box_xyxy, refined_score=score, colours=shared)
 
 
 def _best_tokens(

@@ -29,6 +29,7 @@ def localization_to_json(found: Localization) -> dict[str, Any]:
         "track": None if found.track is None else _track_to_json(found.track),
         "seed": None if found.seed is None else _candidate_to_json(found.seed),
         "rounds": found.rounds,
+        "present": found.present,
         "held": [[frames.start, frames.stop] for frames in found.held],
         "candidates": [_candidate_to_json(c) for c in found.candidates],
         "frame_idx": found.scores.frame_idx.tolist(),
@@ -39,7 +40,7 @@ def localization_to_json(found: Localization) -> dict[str, Any]:
 
 
 def localization_from_json(raw: dict[str, Any]) -> Localization:
-    """What ``localization_to_json`` gave."""
+    """What ``localization_to_json`` gave, now or in an earlier version."""
     own = raw["own_occurrence"]
     return Localization(
         track=None if raw["track"] is None else _track_from_json(raw["track"]),
@@ -52,6 +53,7 @@ def localization_from_json(raw: dict[str, Any]) -> Localization:
         candidates=tuple(_candidate_from_json(c) for c in raw["candidates"]),
         seed=None if raw["seed"] is None else _candidate_from_json(raw["seed"]),
         rounds=raw["rounds"],
+        present=raw.get("present"),
         held=tuple(range(start, stop) for start, stop in raw["held"]),
     )
 
@@ -76,6 +78,7 @@ def _candidate_to_json(candidate: Candidate) -> dict[str, Any]:
         "similarity": candidate.similarity,
         "box_xyxy": None if box is None else box.astype(float).tolist(),
         "refined_score": candidate.refined_score,
+        "colours": candidate.colours,
     }
 
 
@@ -87,4 +90,5 @@ def _candidate_from_json(raw: dict[str, Any]) -> Candidate:
         similarity=raw["similarity"],
         box_xyxy=None if box is None else np.array(box, np.float32),
         refined_score=raw["refined_score"],
+        colours=raw.get("colours"),
     )

@@ -40,7 +40,7 @@ def answer(
             found = localization_from_json(one["found"])
             frames = places.frames_of(video)
             if frames is not None:
-                yield Sighting(video, found, frames, one["present"])
+                yield Sighting(video, found, frames, one["believed"])
         return
     given: list[Sighting] = []
     for sighting in sightings(places, question, before, top, config, on_found=on_found):
@@ -64,7 +64,7 @@ def _to_json(question: MemoryQuestion, given: Sequence[Sighting]) -> dict[str, o
         "sightings": [
             {
                 "video": sighting.video.fingerprint,
-                "present": sighting.present,
+                "believed": sighting.believed,
                 "found": localization_to_json(sighting.found),
             }
             for sighting in given

@@ -21,10 +21,11 @@ from ren_core.configuration import Count, Share, configuration
 from ren_core.errors import DataError
 from ren_core.geometry import Boxes
 from ren_core.images import Image
+from vq2d.localize.belief import doubt_about
 from vq2d.localize.chunks import Chunk
 from vq2d.localize.hunt import Hunt
 from vq2d.localize.localizer import Localizer, Searched, adjoins
-from vq2d.localize.presence import missed_floor
+from vq2d.localize.presence import Evidence, evidence_of
 from vq2d.localize.query import ObjectTokens
 from vq2d.localize.refine import keep_good
 from vq2d.localize.search import good_candidates
@@ -89,13 +90,15 @@ class SearchedVideo:
         question: As it is put to this video.
         chunks: What is kept of it.
         scores: Best region track of each searched frame.
-        candidates: Peaks, in temporal order.
+        peaks: In temporal order.
+        candidates: Those that are worth a look.
     """
 
     video: RememberedVideo
     question: Question
     chunks: Sequence[Chunk]
     scores: FrameScores
+    peaks: tuple[Candidate, ...]
     candidates: tuple[Candidate, ...]
 
 
@@ -109,6 +112,7 @@ class Place:
         hunt: What is hunted in it.
         scores: Best region track of each searched frame.
         candidates: Refined ones, in temporal order.
+        evidence: What speaks for the object's presence in the video.
     """
 
     video: RememberedVideo
@@ -116,6 +120,7 @@ class Place:
     hunt: Hunt
     scores: FrameScores
     candidates: tuple[Candidate, ...]
+    evidence: Evidence | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +131,13 @@ class Sighting:
         video: Where it was seen.
         found: The track, and how it came about.
         frames: The video.
-        present: Whether the score reaches the preset's floor; if not, it is a guess.
+        believed: Whether the video is said to show it; if not, this is a guess.
     """
 
     video: RememberedVideo
     found: Localization
     frames: VideoFrames
-    present: bool
+    believed: bool
 
     @property
     def first_frame(self) -> int:
@@ -168,6 +173,11 @@ class Sighting:
     def score(self) -> float:
         """Likeness, for comparing sightings of one question."""
         return self._track.score
+
+    @property
+    def present(self) -> float | None:
+        """Probability that the video shows the object; None if the configuration does not say."""
+        return self.found.present
 
     def frame(self, i: int = -1) -> Image:
         """Frame ``i`` of the track, RGB; by default the last one."""
@@ -237,7 +247,7 @@ class Places:
         asked = Question(question.views, end, crop_frame)
         chunks = self.store.kept(video.fingerprint).chunks(self.store.held(video.fingerprint))
         scores, peaks = self.localizer.peaks(asked, chunks, vectors)
-        return SearchedVideo(video, asked, chunks, scores, tuple(peaks))
+        return SearchedVideo(video, asked, chunks, scores, tuple(peaks), tuple(peaks))
 
     def look_into(self, searched: SearchedVideo, target: ObjectTokens) -> Place | None:
         """The video of some peaks, which become refined candidates; None without its file."""
@@ -246,7 +256,8 @@ class Places:
             return None
         hunt = Hunt(searched.question, target, frames, searched.chunks)
         refined = self.localizer.refine(hunt, searched.candidates, target.vectors)
-        return Place(searched.video, frames, hunt, searched.scores, tuple(refined))
+        evidence = evidence_of(searched.peaks, refined)
+        return Place(searched.video, frames, hunt, searched.scores, tuple(refined), evidence)
 
     def frames_of(self, video: RememberedVideo) -> VideoFrames | None:
         """The frames of a video; None, with a line in the log, without the file as it was."""
@@ -276,8 +287,8 @@ def sightings(
     for place in find(places, question, before, config):
         for found in _in_one(places.localizer, place, is_last=given == 0, on_found=on_found):
             assert found.track is not None
-            present = missed_floor(found.track, places.localizer.config) is None
-            yield Sighting(place.video, found, place.frames, present)
+            believed = doubt_about(found, places.localizer.config) is None
+            yield Sighting(place.video, found, place.frames, believed)
             given += 1
             if given == top:
                 return
@@ -344,7 +355,9 @@ def _in_one(
         seed = choose(keep_good(left, localizer.config.refine), localizer.config.track.first)
         if on_found is not None and seed is not None:
             on_found(place.video, seed)
-        found = localizer.follow(place.hunt, Searched(place.scores, left), expand=is_last)
+        found = localizer.follow(
+            place.hunt, Searched(place.scores, left, place.evidence), expand=is_last
+        )
         if found.track is None:
             return
         if not adjoins(found.track, place.scores.own, place.scores.frame_idx):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 Kind = Literal["present", "other", "twin"]
-Score = Literal["similarity", "refined"]
+Score = Literal["similarity", "refined", "present"]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -50,23 +50,29 @@ class AskedRow:
         query: The query's key, as text.
         clip_uid: The clip that it was asked of.
         kind: What that clip shows.
-        similarity: Best one of the search; None if no frame could be the answer.
-        refined: Best refined score; None without a candidate.
         search_frames: Frames searched.
         seconds: Processor time.
+        similarity: Of the best peak; this and the next three are None without a candidate.
+        second: Of the second-best peak.
+        refined: Best refined score.
+        colours: Largest share of the query's colours in a candidate.
+        present: Probability that the clip shows it; None if the configuration does not say.
     """
 
     query: str
     clip_uid: str
     kind: Kind
-    similarity: float | None
-    refined: float | None
     search_frames: int
     seconds: float
+    similarity: float | None = None
+    second: float | None = None
+    refined: float | None = None
+    colours: float | None = None
+    present: float | None = None
 
     def value(self, score: Score) -> float:
         """The chosen score, minus infinity where there is none."""
-        found = self.similarity if score == "similarity" else self.refined
+        found: float | None = getattr(self, score)
         return -math.inf if found is None else found
 
 
@@ -221,6 +227,45 @@ def resampled_auc_and_recall(
         recalls = (of_present * hits).sum(axis=1) / P
     both = (P > 0) & (A > 0)
     return np.where(both[:, None], np.stack([areas, recalls], axis=1), math.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """What probabilities are worth, if a thing is as likely there as not.
+
+    Attributes:
+        brier: Mean squared error of the probabilities; .25 for always one half.
+        said: Mean probability in each bin; the bins have equal mass.
+        true: Share of present things in each.
+    """
+
+    brier: float
+    said: Floats
+    true: Floats
+
+
+def reliability(rows: Sequence[AskedRow], bins: int = 5) -> Reliability | None:
+    """How well ``AskedRow.present`` is calibrated; None where a row has none, or one kind only."""
+    if any(row.present is None for row in rows) or len({r.kind == "present" for r in rows}) < 2:
+        return None
+    p = np.array([row.present for row in rows], np.float64)
+    is_present = np.array([row.kind == "present" for row in rows], np.bool_)
+    weight = np.where(is_present, 0.5 / is_present.sum(), 0.5 / (~is_present).sum())
+    order = np.argsort(p, kind="stable")
+    below = weight[order].cumsum() - weight[order] / 2
+    members = [order[np.minimum(below * bins, bins - 1).astype(int) == k] for k in range(bins)]
+    said = [np.average(p[m], weights=weight[m]) if len(m) else math.nan for m in members]
+    true = [np.average(is_present[m], weights=weight[m]) if len(m) else math.nan for m in members]
+    error = float((weight * (p - is_present) ** 2).sum())
+    return Reliability(error, np.array(said), np.array(true))
+
+
+def reliability_line(found: Reliability) -> str:
+    """The error, and said against true in each bin."""
+    pairs = zip(found.said, found.true, strict=True)
+    return f"Brier {found.brier:.3f}; said / true " + ", ".join(
+        f"{s:.2f} / {t:.2f}" for s, t in pairs
+    )
 
 
 def presence_table(figures: Sequence[PresenceFigures]) -> str:

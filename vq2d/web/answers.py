@@ -30,7 +30,7 @@ def video_json(video: RememberedVideo) -> dict[str, Any]:
 
 def sighting_json(sighting: Sighting) -> dict[str, Any]:
     """A sighting, and how similar its video is at each time."""
-    return _seen_json(sighting.video, sighting.found, is_present=sighting.present)
+    return _seen_json(sighting.video, sighting.found, is_believed=sighting.believed)
 
 
 def answer_json(store: Store, known: KnownAnswer) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def answer_json(store: Store, known: KnownAnswer) -> dict[str, Any]:
     videos = {video.fingerprint: video for video in store.videos()}
     sightings = [
         _seen_json(
-            videos[one["video"]], localization_from_json(one["found"]), is_present=one["present"]
+            videos[one["video"]], localization_from_json(one["found"]), is_believed=one["believed"]
         )
         for one in raw["sightings"]
     ]
@@ -58,7 +58,7 @@ def summary_json(store: Store, known: KnownAnswer) -> dict[str, Any]:
         last = {
             "name": video.path.name,
             "last_seen_at": _time_of(video, end_s),
-            "present": one["present"],
+            "believed": one["believed"],
             "score": track["score"],
         }
     return {**_head(known, raw, videos), "count": len(raw["sightings"]), "last": last}
@@ -76,7 +76,7 @@ def _head(
     return {"id": known.name, "asked_at": known.asked_at.isoformat(), "asked": asked}
 
 
-def _seen_json(video: RememberedVideo, found: Localization, *, is_present: bool) -> dict[str, Any]:
+def _seen_json(video: RememberedVideo, found: Localization, *, is_believed: bool) -> dict[str, Any]:
     """One sighting; boxes are xyxy in pixels of the video as shown, one per frame at 5 fps."""
     track, scores = found.track, found.scores
     assert track is not None
@@ -88,7 +88,8 @@ def _seen_json(video: RememberedVideo, found: Localization, *, is_present: bool)
         "start_s": track.start_frame / FRAMES_PER_SECOND,
         "end_s": end_s,
         "last_seen_at": _time_of(video, end_s),
-        "present": is_present,
+        "present": found.present,
+        "believed": is_believed,
         "score": track.score,
         "boxes_xyxy": track.boxes_xyxy.astype(float).tolist(),
         "curve": {

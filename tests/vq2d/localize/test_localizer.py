@@ -90,6 +90,33 @@ def test_the_second_search_has_a_floor_of_its_own(tmp_path, floor, start):
     assert found.track.start_frame == start
 
 
+@pytest.mark.parametrize(("rounds", "start"), [(0, 3), (1, 12), (5, 21)])
+def test_what_follows_is_searched_until_nothing_later_is_accepted(tmp_path, rounds, start):
+    """The square is seen three times, each time in a light nearer to the next one's."""
+    images = [np.full((64, 96, 3), 120, np.uint8) for _ in range(FRAMES)]
+    for (first, stop), colour in zip(
+        [(3, 6), (12, 15), (21, 24)], [RED, (225, 40, 40), (215, 60, 60)], strict=True
+    ):
+        for i in range(first, stop):
+            x1, y1, x2, y2 = place(RED, i).astype(int)
+            images[i][y1:y2, x1:x2] = colour
+    config = replace(
+        CONFIG,
+        search=replace(CONFIG.search, top_k=1),
+        refine=replace(CONFIG.refine, keep_ratio=0.0),
+        track=replace(CONFIG.track, first="highest"),
+        expand=replace(CONFIG.expand, rounds=rounds, floor=0.0, accept_ratio=0.5),
+    )
+    frames, localizer = FramesInMemory(images), tiny_localizer(config)
+    encoder = localizer.models.encoder
+    chunks = clip_tokens(frames, encoder, config.tokens, directory=tmp_path, num_frames=FRAMES)
+    question = Question((ObjectView(images[4], place(RED, 4)),), 28, None)
+    found = localizer.localize(question, frames, chunks)
+    assert found.track is not None
+    assert found.track.start_frame == start
+    assert found.rounds == {0: 1, 1: 2, 5: 4}[rounds]
+
+
 def test_the_candidates_alone_are_those_of_the_first_search(tmp_path):
     frames = FramesInMemory([frame(i) for i in range(FRAMES)])
     config = replace(CONFIG, expand=replace(CONFIG.expand, rounds=0))

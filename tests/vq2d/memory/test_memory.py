@@ -46,7 +46,7 @@ def test_a_sighting_says_when_and_where_and_shows_it(memory, red):
     first = next(memory.ask(red))
     assert (first.start_s, first.end_s) == (3.0, 4.2)
     assert first.last_seen_at == RECORDED["office"] + timedelta(seconds=4.2)
-    assert first.present
+    assert first.believed
     assert np.abs(first.boxes_xyxy - [place(RED, i) for i in range(15, 21)]).max() <= 1.5
     x1, y1, x2, y2 = first.boxes_xyxy[-1].astype(int)
     assert np.abs(first.frame()[y1 + 3 : y2 - 3, x1 + 3 : x2 - 3].mean((0, 1)) - RED).max() < 25

@@ -14,6 +14,7 @@ from vq2d.scoring.presence import (
     presence_figures,
     presence_table,
     recall_at,
+    reliability,
     resampled_auc_and_recall,
 )
 
@@ -144,3 +145,34 @@ def test_resampled_figures_are_those_of_the_drawn_list():
             recall_at(scores[listed], is_present[listed], 0.05),
         ]
         assert figures == pytest.approx(expected, nan_ok=True)
+
+
+def asked(kind, present):
+    return AskedRow(
+        query="q", clip_uid="clip", kind=kind, search_frames=50, seconds=0.1, present=present
+    )
+
+
+def test_honest_probabilities_have_bins_on_the_diagonal():
+    """Of things said with p, a share of p is present; both kinds weigh the same."""
+    rng = np.random.default_rng(5)
+    said = rng.random(20_000)
+    rows = [asked("present" if rng.random() < p else "other", float(p)) for p in said]
+    found = reliability(rows)
+    np.testing.assert_allclose(found.said, found.true, atol=0.03)
+    np.testing.assert_allclose(found.said, [0.1, 0.3, 0.5, 0.7, 0.9], atol=0.02)
+    assert found.brier == pytest.approx(1 / 6, abs=0.01)
+
+
+def test_boastful_probabilities_are_found_out():
+    rows = [asked("present", 1.0)] * 10 + [asked("other", 1.0)] * 30
+    found = reliability(rows, bins=2)
+    assert found.brier == pytest.approx(0.5)  # 30 wrong weigh as much as 10 right
+    assert np.nanmax(found.said - found.true) > 0.4
+
+
+@pytest.mark.parametrize(
+    "rows", [[asked("present", None), asked("other", 0.5)], [asked("present", 0.5)], []]
+)
+def test_without_probabilities_or_one_kind_nothing_is_said(rows):
+    assert reliability(rows) is None

@@ -42,7 +42,8 @@ def test_the_answer_is_that_of_the_memory(client, ids, copy_of):
         assert shown["boxes_xyxy"] == sighting.boxes_xyxy.astype(float).tolist()
         assert shown["video"]["id"] == sighting.video.fingerprint
         assert (shown["first_frame"], shown["score"]) == (sighting.first_frame, sighting.score)
-        assert (shown["start_s"], shown["present"]) == (sighting.start_s, sighting.present)
+        assert (shown["start_s"], shown["believed"]) == (sighting.start_s, sighting.believed)
+        assert shown["present"] == sighting.present
         assert shown["last_seen_at"] == sighting.last_seen_at.isoformat()
         assert shown["curve"]["frames"] == sighting.found.scores.frame_idx.tolist()
 
