@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ren_core.executor.here import InProcess
 from tests.tiny import ColourSegmenter, ColourTracker, tiny_ren
 from vq2d.ego4d.annotations import load_annotations
+from vq2d.job.answerer import Answerer, ClipFiles
 from vq2d.job.outputs import write_failures, write_submission, write_traces
 from vq2d.job.runner import Runner
 from vq2d.localize.encode import EncodeConfig, TokenEncoder
@@ -25,14 +31,39 @@ CONFIG = VQ2DConfig(
 )
 
 
+@dataclass(frozen=True)
+class TinyRecipe:
+    """Builds an ``Answerer`` of tiny models; each query takes at least ``pause_s``."""
+
+    files: ClipFiles
+    cache: Path
+    pause_s: float = 0.0
+
+    def __call__(self):
+        answerer = Answerer(self.files, tiny_localizer(), cache=self.cache)
+        localize = answerer.localizer.localize
+
+        def slowly(*args):
+            time.sleep(self.pause_s)
+            return localize(*args)
+
+        answerer.localizer.localize = slowly
+        return answerer
+
+
 def tiny_localizer(config=CONFIG):
     encoder = TokenEncoder(tiny_ren(aggregate=config.aggregate), config.encode)
     return Localizer(Models(encoder, ColourSegmenter(), ColourTracker()), config)
 
 
-def make_runner(root, cache, config=CONFIG):
+def make_answerer(root, cache, config=CONFIG):
+    return Answerer(ClipFiles(root), tiny_localizer(config), cache=cache)
+
+
+def make_runner(root, cache, config=CONFIG, answerer=None):
+    answerer = answerer or make_answerer(root, cache, config)
     annotations = load_annotations(root / "v2/annotations/vq_val.json")
-    return Runner(annotations, root, tiny_localizer(config), cache=cache)
+    return Runner(annotations, ClipFiles(root), InProcess(answerer), cache=cache)
 
 
 def run(root, cache, out, config=CONFIG, **options):
