@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ren_core.executor.here import InProcess
@@ -11,6 +11,7 @@ from tests.tiny import ColourSegmenter, ColourTracker, tiny_ren
 from vq2d.ego4d.annotations import load_annotations
 from vq2d.job.answerer import Answerer, ClipFiles
 from vq2d.job.outputs import write_failures, write_submission, write_traces
+from vq2d.job.remembering import Rememberer
 from vq2d.job.runner import Runner
 from vq2d.localize.encode import EncodeConfig, TokenEncoder
 from vq2d.localize.localizer import Localizer
@@ -20,6 +21,8 @@ from vq2d.localize.query import QueryConfig
 from vq2d.localize.refine import RefineConfig
 from vq2d.localize.search import SearchConfig
 from vq2d.localize.tokens import TokenConfig
+from vq2d.memory.memory import Memory, remembering
+from vq2d.memory.store import Store
 
 CONFIG = VQ2DConfig(
     grid_size=8,
@@ -29,6 +32,8 @@ CONFIG = VQ2DConfig(
     search=SearchConfig(top_k=6, floor=0.5),
     refine=RefineConfig(crop_factors=(1.5, 2.5), floor=0.5, keep_ratio=0.9),
 )
+
+MEMORY_CONFIG = remembering(replace(CONFIG, search=replace(CONFIG.search, keep_ratio=0.85)))
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,17 @@ class TinyRecipe:
 
         answerer.localizer.localize = slowly
         return answerer
+
+
+@dataclass(frozen=True)
+class TinyMemory:
+    """Builds a ``Rememberer`` of tiny models, for a memory that is there."""
+
+    folder: Path
+
+    def __call__(self):
+        localizer = tiny_localizer(MEMORY_CONFIG)
+        return Rememberer(Memory(Store(self.folder, catalogued=False), localizer))
 
 
 def tiny_localizer(config=CONFIG):

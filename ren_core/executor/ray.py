@@ -187,18 +187,19 @@ class _Tally:
     started: float = field(default_factory=time.monotonic)
     items_done: int = 0
     size_done: int = 0
+    made: Counter[str] = field(default_factory=Counter)
 
-    def line(self, size: int) -> str:
+    def line(self, size: int, made: Mapping[str, int]) -> str:
         """Count one more item; how far that is, at which rate, and the time left."""
         self.items_done += 1
         self.size_done += size
+        self.made.update(made)
         seconds = max(time.monotonic() - self.started, 1e-9)
-        rate = self.size_done / seconds
-        left = timedelta(seconds=round((self.size - self.size_done) / rate)) if rate else "?"
-        return (
-            f"{self.items_done} of {self.items} done, {self.size_done} of {self.size} frames, "
-            f"{rate:.1f} frames/s, {left} left"
-        )
+        share = self.size_done / max(self.size, 1)
+        left = timedelta(seconds=round(seconds * (1 - share) / share)) if share else "?"
+        rates = [f"{count / seconds:.2f} {what}/s" for what, count in sorted(self.made.items())]
+        facts = [f"{self.items_done} of {self.items} done ({share:.0%} of the work)", *rates]
+        return ", ".join([*facts, f"{left} left"])
 
 
 class RayPool(Generic[T, R]):
@@ -255,7 +256,7 @@ class RayPool(Generic[T, R]):
                 result, made = outcome
                 for what, count in made.items():
                     on_progress(what, count)
-                logger.info("%s by %s: %s", item.name, seat.name, tally.line(item.size))
+                logger.info("%s by %s: %s", item.name, seat.name, tally.line(item.size, made))
                 yield Done(item, result)
                 continue
             left = _has_left(seat.node)
@@ -268,7 +269,7 @@ class RayPool(Generic[T, R]):
                 )
                 (waiting.appendleft if left else waiting.append)(item)
                 continue
-            logger.error("%s: given up, %s", item.name, tally.line(item.size))
+            logger.error("%s: given up, %s", item.name, tally.line(item.size, {}))
             yield Done(item, None, lost=_killer(MOST_DEATHS))
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from vq2d.commands.shared import (
     write_config,
 )
 from vq2d.ego4d.annotations import Annotations, has_annotations
+from vq2d.ego4d.parts import shard_keys
 from vq2d.ego4d.submission import build_submission
 from vq2d.job.answerer import Answerer, AnswererRecipe, ClipFiles, code_identity
 from vq2d.job.oracle import ORACLES, write_oracle_submission
@@ -62,6 +64,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--version", help="version to write in the submission (the annotation file's)"
+    )
+    parser.add_argument(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="answer the clips of the I-th of N shards only, and write part.json in the place of "
+        "submission.json; vq2d merge puts the parts together",
     )
     parser.add_argument("--overwrite", action="store_true", help="answer again what has an answer")
     parser.add_argument("--no-videos", action="store_true", help="draw summaries only")
@@ -115,13 +124,16 @@ def run(args: argparse.Namespace, command: str) -> int:
         logger.warning("%s", problem)
     build_submission(annotations.document, {})  # before any computing: can it be answered at all?
     name, config, build = chosen_work(args, annotations, files)
-    out = args.out or Path("runs") / f"vq2d-{root.name}-{args.split}-{name}"
+    of_shard = "" if args.shard is None else "-shard{}of{}".format(*args.shard)
+    out = args.out or Path("runs") / f"vq2d-{root.name}-{args.split}-{name}{of_shard}"
+    part = None if args.shard is None else shard_keys(annotations, *args.shard)
     with executor.open(build, shared=args.cache, expected=code_identity()) as pool:
         networks = pool.identity["networks"]
         write_config(args, out, preset=name, command=command, config=config, networks=networks)
         runner = Runner(annotations, files, pool, cache=args.cache)
-        report = runner.run(limit=args.limit, overwrite=args.overwrite)
-    submission = write_submission(annotations, report.answers, out)
+        report = runner.run(limit=args.limit, only=part, overwrite=args.overwrite)
+    asked = None if part is None else report.asked
+    submission = write_submission(annotations, report.answers, out, asked)
     traces = write_traces(report.answers, out)
     write_failures(report, out)
     is_valid, scores = evaluate_run(
@@ -146,10 +158,21 @@ def run(args: argparse.Namespace, command: str) -> int:
         print_groups([Group("the run itself", "", len(scores.rows), compute(scores.rows)), *groups])
     write_failures(report, out)
     print_end(report, time.perf_counter() - started)
-    print(f"submission  {out / 'submission.json'}\npictures    {page}")
+    written = "submission" if part is None else "part"
+    print(f"{written:<12}{out / written}.json\npictures    {page}")
     if report.troubles:
         print(f"failures    {out / 'failures.json'}")
     return 0 if is_valid and not report.troubles else 1
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Number and count of ``I/N``, as the type of an option."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError(
+            f"must be I/N with I from 1 to N, such as 2/8, got {text!r}"
+        )
+    return int(found[1]), int(found[2])
 
 
 def chosen_work(

@@ -7,7 +7,7 @@ wrong with one clip or query is recorded with its key, and the others go on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,7 +17,7 @@ from vq2d.ego4d.annotations import Annotations, Clip
 from vq2d.job.answerer import ClipFiles, ClipReport, answer_path
 from vq2d.job.task import Answer, RunReport, Task, Trouble
 from vq2d.localize.saved import load_localization
-from vq2d.types import VisualQuery
+from vq2d.types import QueryKey, VisualQuery
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +46,22 @@ class Runner:
         self.pool = pool
         self.answers_dir = cache / pool.identity["answers"]
 
-    def run(self, *, limit: int | None = None, overwrite: bool = False) -> RunReport:
+    def run(
+        self,
+        *,
+        limit: int | None = None,
+        only: Collection[QueryKey] | None = None,
+        overwrite: bool = False,
+    ) -> RunReport:
         """Answer the first ``limit`` queries; those with an answer on disk are left alone.
 
         Args:
             limit: None: all of them.
+            only: Of these; None: of all queries of the annotation file.
             overwrite: Answer them again (tokens are kept: they are the same).
         """
-        asked = tuple(query.key for query in self.annotations.query_sets[:limit])
+        keys = (query.key for query in self.annotations.query_sets)
+        asked = tuple(key for key in keys if only is None or key in only)[:limit]
         report = RunReport(asked=asked)
         damaged = self.annotations.damaged
         report.note(

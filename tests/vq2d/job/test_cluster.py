@@ -8,16 +8,19 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
 from tests.clips import FRAMES, RED, clip_json, frame, query_set, write_annotations
 from tests.cluster import needs_ray, small_cluster
-from tests.job import TinyRecipe, make_runner
+from tests.job import MEMORY_CONFIG, TinyMemory, TinyRecipe, make_runner, tiny_localizer
 from tests.places import ROOT
 from tests.synthetic import write_video
+from vq2d.commands import remember
 from vq2d.commands import run as run_vq2d
 from vq2d.job.outputs import write_submission
+from vq2d.memory.store import Store
 
 pytestmark = needs_ray
 CLIPS = 4
@@ -72,9 +75,21 @@ def test_two_workers_write_what_one_process_writes(
     assert f"{alone[1]} images encoded" in printed
     assert f"{CLIPS} of {CLIPS} done" in caplog.text
 
-    from ray._private.internal_api import memory_summary
+    import ray
 
-    assert "Plasma memory usage 0 MiB" in memory_summary(stats_only=True)
+    assert store_bytes(ray) < 2**20  # no pictures travel
+    held = ray.put(np.zeros(2**25, np.uint8))
+    until = time.monotonic() + 20
+    while store_bytes(ray) < 2**25 and time.monotonic() < until:  # or it would not be seen
+        time.sleep(0.2)
+    assert store_bytes(ray) >= 2**25
+    del held
+
+
+def store_bytes(ray):
+    """What the object stores of all nodes hold."""
+    total, free = ray.cluster_resources(), ray.available_resources()
+    return total["object_store_memory"] - free["object_store_memory"]
 
 
 def test_a_killed_driver_goes_on_with_what_is_left(cluster, root, alone, tmp_path):
@@ -96,3 +111,25 @@ def test_a_killed_driver_goes_on_with_what_is_left(cluster, root, alone, tmp_pat
     assert (tmp_path / "submission.json").read_bytes() == alone[0]
     assert report.images_encoded < alone[1]
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_a_memory_made_by_workers_is_the_same(cluster, root, tmp_path, monkeypatch):
+    videos = root / "v2/clips"
+    torch.set_num_threads(1)
+
+    def make(name, *options):
+        words = [str(videos), "--memory", str(tmp_path / name), "--preset", "embedded", *options]
+        code = remember.main(words)
+        files = (path for path in (tmp_path / name / "videos").rglob("*") if path.is_file())
+        return code, {path.relative_to(tmp_path / name): path.read_bytes() for path in files}
+
+    monkeypatch.setattr(remember, "build_localizer", lambda *_: tiny_localizer(MEMORY_CONFIG))
+    monkeypatch.setattr(remember, "remembering", lambda _: MEMORY_CONFIG)
+    alone = make("alone", "--device", "cpu")
+    monkeypatch.setattr(remember, "RemembererRecipe", lambda folder, **_: TinyMemory(folder))
+    by_workers = make("by_workers", "--executor", "ray", "--workers", "2")
+    assert alone == by_workers
+    assert alone[0] == 0
+    listed = [[v.path for v in Store(tmp_path / n).videos()] for n in ("alone", "by_workers")]
+    assert sorted(listed[0]) == sorted(listed[1])
+    assert len(listed[1]) == CLIPS
