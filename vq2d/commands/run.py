@@ -129,6 +129,8 @@ def run(args: argparse.Namespace, command: str) -> int:
     part = None if args.shard is None else shard_keys(annotations, *args.shard)
     with executor.open(build, shared=args.cache, expected=code_identity()) as pool:
         networks = pool.identity["networks"]
+        if args.executor != HERE:
+            print(f"networks: {networks}, of every worker (--engine, --dtype and --device choose)")
         write_config(args, out, preset=name, command=command, config=config, networks=networks)
         runner = Runner(annotations, files, pool, cache=args.cache)
         report = runner.run(limit=args.limit, only=part, overwrite=args.overwrite)
