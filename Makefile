@@ -48,8 +48,14 @@ browser:
 		|| echo "chromium could not be installed; the tests in a browser are skipped"
 
 test: lint weights browser
-	$(BIN)/python -m pytest -m "not gpu and not slow and not engine"
+	$(BIN)/python -m pytest -m "not gpu and not slow and not engine and not cluster"
 	$(BIN)/python -m pytest -m engine tests
+	$(MAKE) test-cluster
+
+# What goes wrong on a cluster, with two nodes on this machine (docs/cluster.md); skipped without Ray.
+.PHONY: test-cluster
+test-cluster: $(READY)
+	$(BIN)/python -m pytest -m cluster tests
 
 # Rendered sets: about an hour of two cores, once. Needs a GL without a display: `apt-get install
 # libosmesa6`, or MUJOCO_GL=egl with a GPU. The rooms and objects of the older sets come from wheels.

@@ -17,10 +17,12 @@ import torch
 
 from ren_core.command import add_fields, exit_code, typed_fields
 from ren_core.errors import DataError
+from ren_core.executor.options import add_executor_options, chosen_executor
 from ren_core.images import list_image_tree
-from ren_core.sam2.masks import Sam2MaskConfig, Sam2Masks
-from ren_core.sam2.model import SIZES, Sam2Model, find_checkpoint
+from ren_core.sam2.masks import Sam2MaskConfig
+from ren_core.sam2.model import SIZES, find_checkpoint
 from ren_core.stages import file_fingerprint
+from ren_core.training.region_workers import Sam2Recipe
 from ren_core.training.rle_store import extract_regions
 
 
@@ -37,26 +39,26 @@ def run(args: argparse.Namespace) -> None:
     pictures = list_image_tree(args.images)[:: args.take_every][: args.limit]
     if not pictures:
         raise DataError(f"no pictures in {args.images}; expected .jpg, .jpeg or .png files")
+    executor = chosen_executor(args)
     dtype = torch.bfloat16 if args.device.startswith("cuda") else torch.float32
-    weights = find_checkpoint(args.model, args.checkpoint)
-    model = Sam2Model.from_checkpoint(args.model, weights, device=args.device, dtype=dtype)
-    masks = Sam2Masks(model.network, config)
+    weights = find_checkpoint(args.model, args.checkpoint).absolute()
+    recipe = Sam2Recipe(args.model, weights, args.device, dtype, config)
     settings = {
         "model": args.model,
         "weights": file_fingerprint(weights),
         "dtype": str(dtype),
         "generator": config,
     }
-    with model.inference():
+    with executor.open(recipe, shared=args.out, expected=recipe.identity) as pool:
         store = extract_regions(
-            pictures,
-            masks,
+            [picture.absolute() for picture in pictures],
+            pool,
             settings,
-            out=args.out,
+            out=args.out.absolute(),
             shard_size=args.shard_size,
-            root=args.images,
+            root=args.images.absolute(),
         )
-    print(store)
+    print(args.out / store.name)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -74,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--shard-size", type=int, default=500, help="pictures per shard")
     meanings = {field.name: "of the generator" for field in fields(Sam2MaskConfig)}
     add_fields(parser, Sam2MaskConfig, meanings)
+    add_executor_options(parser)
     return parser
 
 

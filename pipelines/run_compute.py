@@ -50,7 +50,7 @@ from vq2d.commands.shared import (
     peak_memory,
     positive_count,
 )
-from vq2d.job.runner import Runner
+from vq2d.job.answerer import Answerer, ClipFiles
 
 SAM_SIZES = {f"sam_{size}": size for size in ("vit_b", "vit_l", "vit_h")}
 METHODS = ("ren", *SIZES, *SAM_SIZES)
@@ -85,8 +85,8 @@ def job_table(args: argparse.Namespace) -> None:
     name, localizer = chosen_localizer(args)
     annotations = annotations_of(args.job, "val")
     with tempfile.TemporaryDirectory() as folder:
-        runner = Runner(annotations, args.job, localizer, cache=Path(folder) / "cache")
-        cost = measure_job(runner, Path(folder) / "out", limit=args.limit)
+        answerer = Answerer(ClipFiles(args.job), localizer, cache=Path(folder) / "cache")
+        cost = measure_job(annotations, answerer, Path(folder) / "out", limit=args.limit)
     print("\n".join([f"{args.job}, preset {name}", *cost.rows(), peak_memory()]))
     if args.out:
         write_figures(args.out, {**asdict(cost), "preset": name, "data": str(args.job)})

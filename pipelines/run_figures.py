@@ -109,7 +109,8 @@ def run(args: argparse.Namespace, command: str) -> int:
     for name in missing:
         print(f"no set {name} under {', '.join(map(str, args.roots))}; `make sets` renders it")
     preset, localizer = chosen_localizer(args)
-    write_config(args, args.out, preset=preset, command=command, localizer=localizer)
+    config, networks = localizer.config, str(localizer.models.encoder.ren.compute)
+    write_config(args, args.out, preset=preset, command=command, config=config, networks=networks)
     found = []
     for data in filter(None, sets.values()):
         print(f"\n== {data.name}")

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ren_core.errors import DataError
+from ren_core.executor.here import InProcess
 from ren_core.stages import write_json
 from vq2d.ego4d.annotations import (
     Annotations,
@@ -16,6 +17,7 @@ from vq2d.ego4d.annotations import (
     load_annotations,
 )
 from vq2d.job.absence import absent_pairs, choose, load_absence, present_pairs
+from vq2d.job.answerer import Answerer, ClipFiles
 from vq2d.job.asking import ask_pairs
 from vq2d.job.outputs import write_failures, write_submission, write_traces
 from vq2d.job.runner import Runner
@@ -101,14 +103,13 @@ def measure(
         absent_per_query: Most clips without its thing that a query is asked of; 0: presence is not
             tested.
     """
-    runner = Runner(
-        data.annotations, data.root, localizer, cache=cache, weights=masking_weights(localizer)
-    )
+    files, weights = ClipFiles(data.root), masking_weights(localizer)
+    answerer = Answerer(files, localizer, cache=cache, weights=weights)
     rows: list[QueryResult] = []
     traces: Mapping[str, Trace] = {}
     cost, failed = None, 0
     if data.name not in PRESENCE_ONLY:
-        report = runner.run()
+        report = Runner(data.annotations, files, InProcess(answerer), cache=cache).run()
         submission = write_submission(data.annotations, report.answers, out)
         traces = write_traces(report.answers, out)
         write_failures(report, out)
@@ -118,7 +119,7 @@ def measure(
     if data.absence_file is not None and absent_per_query:
         absence = load_absence(data.absence_file)
         pairs = choose(absent_pairs(absence, data.annotations), absent_per_query)
-        found = ask_pairs(runner, [*present_pairs(absence, data.annotations), *pairs])
+        found = ask_pairs(answerer, [*present_pairs(absence, data.annotations), *pairs])
         asked, failed = found.rows, failed + len(found.failures)
         write_json(out / "presence.json", [asdict(row) for row in asked])
     return SetFigures(data.name, rows, traces, asked, cost, failed)

@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vq2d.job import runner as job
+from ren_core.executor.here import InProcess
+from vq2d.ego4d.annotations import Annotations
+from vq2d.job import answerer as job
+from vq2d.job.answerer import Answerer
 from vq2d.job.runner import Runner
 from vq2d.localize import localizer as stages
 from vq2d.localize.localizer import Localizer
@@ -167,28 +170,33 @@ class _Recorder:
             self.costs[stage].bare_s += count * seconds[name, shapes]
 
 
-def measure_job(runner: Runner, out: Path, *, limit: int | None = None) -> JobCost:
+def measure_job(
+    annotations: Annotations, answerer: Answerer, out: Path, *, limit: int | None = None
+) -> JobCost:
     """Run the job with nothing in its cache, draw its answers, and time its networks alone.
 
     Args:
-        runner: With an empty cache.
+        annotations: What to answer.
+        answerer: With an empty cache.
         out: Folder of the pictures.
         limit: Queries; None: all.
     """
     recorder = _Recorder()
-    _watch(runner.localizer, recorder)
-    _warm_up(runner)
+    localizer, cache = answerer.localizer, answerer.answers_dir.parent
+    _watch(localizer, recorder)
+    _warm_up(localizer)
+    runner = Runner(annotations, answerer.files, InProcess(answerer), cache=cache)
     with _stages_timed(recorder), recorder.timed("other"):
         report = runner.run(limit=limit)
     with recorder.timed("drawing"):
-        draw_all(report, [], out, root=runner.root, videos=False)
+        draw_all(report, [], out, root=answerer.files.root, videos=False)
     recorder.replay()
     return JobCost(
         stages=recorder.costs,
         frames=report.cost.frames,
         queries=report.cost.queries,
-        token_bytes=_bytes_below(runner.tokens_dir),
-        networks=str(runner.localizer.models.encoder.ren.compute),
+        token_bytes=_bytes_below(answerer.tokens_dir),
+        networks=str(localizer.models.encoder.ren.compute),
     )
 
 
@@ -205,10 +213,10 @@ def _watch(localizer: Localizer, recorder: _Recorder) -> None:
         saliency.network = recorder.watched("saliency", saliency.network)
 
 
-def _warm_up(runner: Runner) -> None:
+def _warm_up(localizer: Localizer) -> None:
     """Compile what is compiled on the first call."""
     picture = np.zeros((64, 64, 3), np.uint8)
-    models = runner.localizer.models
+    models = localizer.models
     models.encoder.regions([picture])
     models.segmenter.from_point(picture, (32.0, 32.0))
 

@@ -27,7 +27,7 @@ from ren_core.mask_model import MaskModel
 from ren_core.training.sources import Subset, yolo_source
 from vq2d.ego4d.annotations import annotation_path, load_annotations
 from vq2d.ego4d.clips import open_clip
-from vq2d.job.runner import answer_path
+from vq2d.job.answerer import answer_path
 from vq2d.localize.models import Models
 from vq2d.localize.saved import load_localization
 from vq2d.masking.base import Place, PromptableSegmenter, Segment

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from ren_core.errors import DataError
+from ren_core.executor.base import Item, Pool, Progress
 from ren_core.geometry import Mask
 from ren_core.images import Image, read_image
 from ren_core.regions import Rle
@@ -63,9 +64,47 @@ class StoredRegions:
         return RegionImage(image, stack_masks(masks, size_hw), np.arange(len(masks)))
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A file of the store that is not there yet.
+
+    Attributes:
+        path: The file.
+        pictures: Of its lines.
+        videos: Which video each picture belongs to; empty: none.
+    """
+
+    path: Path
+    pictures: tuple[Path, ...]
+    videos: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardWriter:
+    """Makes the masks of one shard at a time.
+
+    Attributes:
+        make_masks: Masks of an image.
+        identity: What all writers of a store must agree on.
+    """
+
+    make_masks: MaskMaker
+    identity: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, shard: Shard, on_progress: Progress) -> int:
+        """Write a shard; how many pictures it has."""
+        with atomic_path(shard.path) as tmp, tmp.open("w") as file:
+            for picture, video in zip(shard.pictures, shard.videos, strict=True):
+                regions = list(self.make_masks(read_image(picture)))
+                line = {"image": str(picture.resolve()), "video": video, "regions": regions}
+                file.write(json.dumps(line, separators=(",", ":")) + "\n")
+                on_progress("pictures", 1)
+        return len(shard.pictures)
+
+
 def extract_regions(
     pictures: Sequence[Path],
-    make_masks: MaskMaker,
+    pool: Pool[Shard, int],
     config: object,
     *,
     out: Path,
@@ -76,7 +115,7 @@ def extract_regions(
 
     Args:
         pictures: Picture files; their order decides the shards.
-        make_masks: Masks of an image.
+        pool: Workers that are a ``ShardWriter`` each.
         config: Everything that decides the masks, the content of weight files included.
         out: Folder of the stores.
         shard_size: Pictures per shard.
@@ -84,6 +123,9 @@ def extract_regions(
 
     Returns:
         The store's directory.
+
+    Raises:
+        DataError: If a worker was lost too often; what the others made is kept.
     """
     videos = ["" if root is None else _video(picture, root) for picture in pictures]
     names = [
@@ -97,13 +139,20 @@ def extract_regions(
     starts = range(0, len(pictures), shard_size)
     todo = [start for start in starts if not _shard(store, start, shard_size).exists()]
     logger.info("regions: %d of %d shards to do in %s", len(todo), len(starts), store)
-    for start in tqdm(todo, desc="shards", disable=None):
-        with atomic_path(_shard(store, start, shard_size)) as tmp, tmp.open("w") as file:
-            stop = min(start + shard_size, len(pictures))
-            for picture, video in zip(pictures[start:stop], videos[start:stop], strict=True):
-                regions = list(make_masks(read_image(picture)))
-                line = {"image": str(picture.resolve()), "video": video, "regions": regions}
-                file.write(json.dumps(line, separators=(",", ":")) + "\n")
+    items = []
+    for start in todo:
+        part = slice(start, start + shard_size)
+        path = _shard(store, start, shard_size)
+        shard = Shard(path, tuple(pictures[part]), tuple(videos[part]))
+        items.append(Item(path.name, len(shard.pictures), shard))
+    lost = {}
+    with tqdm(total=len(items), desc="shards", disable=None) as bar:
+        for done in pool.map(items, lambda *_: None):
+            bar.update()
+            if done.result is None:
+                lost[done.item.name] = done.lost
+    for name, reason in lost.items():
+        raise DataError(f"{store / name} (one of {len(lost)} shards) was not made: {reason}")
     return store
 
 

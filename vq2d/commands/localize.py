@@ -81,7 +81,8 @@ def run(args: argparse.Namespace, command: str) -> int:
     asked = ask(args, frames)
     name, localizer = chosen_localizer(args)
     out = args.out or Path("runs") / f"localize-{args.video.stem}"
-    write_config(args, out, preset=name, command=command, localizer=localizer)
+    config, networks = localizer.config, str(localizer.models.encoder.ren.compute)
+    write_config(args, out, preset=name, command=command, config=config, networks=networks)
     with tqdm(total=asked.question.search_end, desc="tokens", unit="frame", disable=None) as bar:
         found = localize_in(
             frames,

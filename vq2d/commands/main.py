@@ -13,6 +13,7 @@ COMMANDS = {
     "serve": "open a page on which a memory is asked",
     "memory": "list, check or remove what a memory holds",
     "run": "answer an annotation file of Ego4D's visual queries",
+    "merge": "make one submission of the parts of several machines",
     "evaluate": "score a submission",
     "check-data": "look for damage in an annotation file and its clips",
     "baseline": "figures of simple ways to answer",

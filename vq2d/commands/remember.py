@@ -11,15 +11,26 @@ from typing import get_args
 
 from tqdm import tqdm
 
+from ren_core.engine.choice import Compute
 from ren_core.errors import ConfigError
+from ren_core.executor.base import Item, Pool
+from ren_core.executor.options import HERE, add_executor_options, chosen_executor
 from vq2d.commands.shared import (
     about,
     add_preset_options,
     chosen_config,
+    chosen_preset,
     forget_old,
     run_command,
+    wished_compute,
 )
-from vq2d.job.task import FaultWatch
+from vq2d.job.remembering import (
+    Made,
+    Rememberer,
+    RemembererRecipe,
+    Wanted,
+    making_code,
+)
 from vq2d.localize.build import build_localizer
 from vq2d.memory.memory import Memory, open_store, remembering
 from vq2d.memory.store import Store
@@ -47,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--reader", choices=get_args(ReaderName), default="av", help="what decodes videos (av)"
     )
     add_preset_options(parser)
+    add_executor_options(parser)
     return parser
 
 
@@ -63,41 +75,72 @@ def run(args: argparse.Namespace, command: str) -> int:
     forget_after_s = None if args.forget_after is None else seconds_of(args.forget_after)
     if args.preset is None and Store.is_in(args.memory):
         args.preset = Store(args.memory).settings.model_name
-    name, config, compute = chosen_config(args)
-    localizer = build_localizer(remembering(config), compute)
+    executor = chosen_executor(args)
+    is_here = args.executor == HERE
+    if is_here:
+        name, config, compute = chosen_config(args)
+    else:  # this process loads the model to know it, and computes nothing
+        name, config = chosen_preset(args)
+        compute = Compute()
+    config = remembering(config)
+    localizer = build_localizer(config, compute)
     store = open_store(args.memory, localizer, name)
     if args.forget_after is not None:
         store.configure(replace(store.settings, forget_after_s=forget_after_s))
     forget_old(store)
-    failed = add_all(Memory(store, localizer, reader=args.reader), paths)
+    memory = Memory(store, localizer, reader=args.reader)
+    rememberer = Rememberer(memory)
+    recipe = RemembererRecipe(
+        folder=store.folder,
+        config=config,
+        compute=wished_compute(args, config),
+        reader=args.reader,
+    )
+    build = (lambda: rememberer) if is_here else recipe
+    with executor.open(build, shared=store.making, expected=making_code()) as pool:
+        failed = add_all(memory, pool, paths)
     print(total_line(store))
     return 1 if failed else 0
 
 
-def add_all(memory: Memory, paths: Sequence[Path]) -> int:
-    """Remember files one by one, those that another process is making last; how many failed."""
-    catalogue, faults, failed = memory.store.catalogue, FaultWatch(), 0
-    left = [(path, False) for path in paths]
+def add_all(memory: Memory, pool: Pool[Wanted, Made], paths: Sequence[Path]) -> int:
+    """Remember files, those that another process is making last; how many failed."""
+    left, failed = list(paths), 0
     with tqdm(desc="frames", unit="frame", disable=None) as bar:
-        for path, wait in left:
-            known = {video.fingerprint for video in memory.videos()}
-            reasons: list[str] = []
-            video = None
-            with faults.guard(reasons.append, str(path)):
-                video = memory.add(path, bar.update, wait=wait)
-            if reasons:
-                failed += 1
-                catalogue.put_failure(path.absolute(), reasons[0])
-                tqdm.write(f"failed      {about(path, reasons[0])}")
-            elif video is None and not wait:
-                left.append((path, True))
-            elif video is None:
-                tqdm.write(f"too old     {path}: recorded before the memory's time to forget")
-            else:
-                state = "known" if video.fingerprint in known else "remembered"
-                catalogue.drop_failure(path.absolute())
-                tqdm.write(f"{state:<12}{path}: {video.duration_s:.1f} s")
+        for wait in (False, True):
+            items = [item_of(path, wait=wait) for path in left]
+            by_name = {item.name: path for item, path in zip(items, left, strict=True)}
+            left = []
+            for done in pool.map(items, lambda _, count: bar.update(count)):
+                path = by_name[done.item.name]
+                made = done.result or Made(None, done.lost)
+                if made.video is None and not made.reason and not wait:
+                    left.append(path)
+                else:
+                    failed += bool(made.reason)
+                    tqdm.write(entered(memory, path, made))
     return failed
+
+
+def item_of(path: Path, *, wait: bool) -> Item[Wanted]:
+    """A file as a piece of work; the larger, the longer it takes."""
+    absolute = path.expanduser().absolute()
+    size = absolute.stat().st_size if absolute.is_file() else 0
+    return Item(str(path), size, Wanted(absolute, wait))
+
+
+def entered(memory: Memory, path: Path, made: Made) -> str:
+    """Let the catalogue know what became of a file; one line about it."""
+    catalogue = memory.store.catalogue
+    if made.reason:
+        catalogue.put_failure(path.absolute(), made.reason)
+        return f"failed      {about(path, made.reason)}"
+    if made.video is None:
+        return f"too old     {path}: recorded before the memory's time to forget"
+    is_known = made.video.fingerprint in {video.fingerprint for video in memory.videos()}
+    video = memory.enter(made.video, path.expanduser().absolute())
+    catalogue.drop_failure(path.absolute())
+    return f"{'known' if is_known else 'remembered':<12}{path}: {video.duration_s:.1f} s"
 
 
 def find_videos(paths: Sequence[Path], memory: Path) -> Iterator[Path]:

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ren_core.errors import ConfigError
+from ren_core.executor.options import HERE, add_executor_options, chosen_executor
+from ren_core.stages import file_fingerprint
 from vq2d.commands.shared import (
     SAMPLE,
     add_model_options,
     annotations_of,
     chosen_localizer,
+    chosen_preset,
     peak_memory,
     positive_count,
     run_command,
+    wished_compute,
     write_config,
 )
 from vq2d.ego4d.annotations import Annotations, has_annotations
+from vq2d.ego4d.parts import shard_keys
 from vq2d.ego4d.submission import build_submission
+from vq2d.job.answerer import Answerer, AnswererRecipe, ClipFiles, code_identity
 from vq2d.job.oracle import ORACLES, write_oracle_submission
 from vq2d.job.outputs import write_failures, write_submission, write_traces
 from vq2d.job.runner import Runner
 from vq2d.job.task import RunReport, Trouble
 from vq2d.localize.build import masking_weights
 from vq2d.localize.localizer import Localizer
+from vq2d.localize.presets import VQ2DConfig
 from vq2d.scoring.breakdown import Group
 from vq2d.scoring.metrics import compute
 from vq2d.scoring.report import evaluate_run, print_groups
@@ -56,6 +65,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", help="version to write in the submission (the annotation file's)"
     )
+    parser.add_argument(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="answer the clips of the I-th of N shards only, and write part.json in the place of "
+        "submission.json; vq2d merge puts the parts together",
+    )
     parser.add_argument("--overwrite", action="store_true", help="answer again what has an answer")
     parser.add_argument("--no-videos", action="store_true", help="draw summaries only")
     parser.add_argument(
@@ -78,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="the same as --oracle seeds",
     )
     add_model_options(parser)
+    add_executor_options(parser)
     return parser
 
 
@@ -97,23 +114,28 @@ def run(args: argparse.Namespace, command: str) -> int:
     annotations = annotations_of(root, args.split)
     if args.version is not None:
         annotations = annotations.with_version(args.version)
+    if args.oracles and args.executor != HERE:
+        raise ConfigError(
+            "--oracle needs the models in this process: give it with --executor here once the "
+            "cluster has answered; the answers are kept"
+        )
+    executor, files = chosen_executor(args), ClipFiles(root.absolute(), args.reader)
     for problem in annotations.problems:
         logger.warning("%s", problem)
     build_submission(annotations.document, {})  # before any computing: can it be answered at all?
-    name, localizer = chosen_localizer(args)
-    out = args.out or Path("runs") / f"vq2d-{root.name}-{args.split}-{name}"
-    runner = Runner(
-        annotations,
-        root,
-        localizer,
-        cache=args.cache,
-        weights=masking_weights(localizer),
-        keep_tokens_of=args.keep_cache_of,
-        reader=args.reader,
-    )
-    write_config(args, out, preset=name, command=command, localizer=localizer)
-    report = runner.run(limit=args.limit, overwrite=args.overwrite)
-    submission = write_submission(annotations, report.answers, out)
+    name, config, build = chosen_work(args, annotations, files)
+    of_shard = "" if args.shard is None else "-shard{}of{}".format(*args.shard)
+    out = args.out or Path("runs") / f"vq2d-{root.name}-{args.split}-{name}{of_shard}"
+    part = None if args.shard is None else shard_keys(annotations, *args.shard)
+    with executor.open(build, shared=args.cache, expected=code_identity()) as pool:
+        networks = pool.identity["networks"]
+        if args.executor != HERE:
+            print(f"networks: {networks}, of every worker (--engine, --dtype and --device choose)")
+        write_config(args, out, preset=name, command=command, config=config, networks=networks)
+        runner = Runner(annotations, files, pool, cache=args.cache)
+        report = runner.run(limit=args.limit, only=part, overwrite=args.overwrite)
+    asked = None if part is None else report.asked
+    submission = write_submission(annotations, report.answers, out, asked)
     traces = write_traces(report.answers, out)
     write_failures(report, out)
     is_valid, scores = evaluate_run(
@@ -132,14 +154,57 @@ def run(args: argparse.Namespace, command: str) -> int:
     total = len(annotations.query_sets)
     page = write_page(cards, scores.rows, out, queries=total, preset=name, command=command)
     if args.oracles:
-        groups = score_oracles(args.oracles, annotations, report, localizer, root=root, out=out)
+        groups = score_oracles(
+            args.oracles, annotations, report, build().localizer, root=root, out=out
+        )
         print_groups([Group("the run itself", "", len(scores.rows), compute(scores.rows)), *groups])
     write_failures(report, out)
     print_end(report, time.perf_counter() - started)
-    print(f"submission  {out / 'submission.json'}\npictures    {page}")
+    written = "submission" if part is None else "part"
+    print(f"{written:<12}{out / written}.json\npictures    {page}")
     if report.troubles:
         print(f"failures    {out / 'failures.json'}")
     return 0 if is_valid and not report.troubles else 1
+
+
+def shard(text: str) -> tuple[int, int]:
+    """Number and count of ``I/N``, as the type of an option."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError(
+            f"must be I/N with I from 1 to N, such as 2/8, got {text!r}"
+        )
+    return int(found[1]), int(found[2])
+
+
+def chosen_work(
+    args: argparse.Namespace, annotations: Annotations, files: ClipFiles
+) -> tuple[str, VQ2DConfig, Callable[[], Answerer]]:
+    """The preset's name, its values as changed, and what gives a worker its models.
+
+    In this process they are loaded now; on a cluster each worker loads its own.
+    """
+    if args.executor != HERE:
+        name, config = chosen_preset(args)
+        path = annotations.path.absolute()
+        recipe = AnswererRecipe(
+            files=files,
+            annotations=(path, file_fingerprint(path)),
+            cache=args.cache.absolute(),
+            config=config,
+            compute=wished_compute(args, config),
+            keep_tokens_of=args.keep_cache_of,
+        )
+        return name, config, recipe
+    name, localizer = chosen_localizer(args)
+    answerer = Answerer(
+        files,
+        localizer,
+        cache=args.cache,
+        weights=masking_weights(localizer),
+        keep_tokens_of=args.keep_cache_of,
+    )
+    return name, localizer.config, lambda: answerer
 
 
 def score_oracles(

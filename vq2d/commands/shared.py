@@ -13,8 +13,10 @@ from typing import get_args
 import torch
 
 from ren_core.command import check_device, exit_code
-from ren_core.engine.choice import Compute, EngineName, choose_compute
+from ren_core.engine.choice import Compute, EngineName
 from ren_core.errors import ConfigError, DataError
+from ren_core.executor.compute import ComputeWish
+from ren_core.executor.options import HERE
 from ren_core.sam2.model import find_checkpoint
 from ren_core.stages import write_json
 from vq2d.ego4d.annotations import FILE_NAMES, Annotations, annotation_path, load_annotations
@@ -133,17 +135,29 @@ def chosen_config(args: argparse.Namespace) -> tuple[str, VQ2DConfig, Compute]:
     Raises:
         ConfigError: If a change does not fit the preset, or the engine not the machine.
     """
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    name = args.preset or default_preset(device)
-    config = preset(name, args.changes)
-    compute = choose_compute(
-        args.engine,
-        device,
-        None if args.dtype is None else getattr(torch, args.dtype),
-        compiles=config.ren == "embedded",
-    )
+    name, config = chosen_preset(args)
+    compute = wished_compute(args, config).fulfilled()
     print(f"networks: {compute} (--engine, --dtype and --device choose others)")
     return name, config, compute
+
+
+def chosen_preset(args: argparse.Namespace) -> tuple[str, VQ2DConfig]:
+    """The name of the preset that the options ask for, and its values as changed.
+
+    Raises:
+        ConfigError: If a change does not fit the preset.
+    """
+    has_gpu = torch.cuda.is_available()
+    if getattr(args, "executor", HERE) != HERE:
+        has_gpu = bool(args.gpus_per_worker)
+    name = args.preset or default_preset(args.device or ("cuda" if has_gpu else "cpu"))
+    return name, preset(name, args.changes)
+
+
+def wished_compute(args: argparse.Namespace, config: VQ2DConfig) -> ComputeWish:
+    """What the options want to compute the networks of a preset."""
+    compiles = config.ren == "embedded"
+    return ComputeWish(args.engine, args.device, args.dtype, compiles)
 
 
 def default_preset(device: str) -> str:
@@ -171,7 +185,8 @@ def run_command(
     typed = sys.argv[1:] if argv is None else argv
 
     def checked() -> int:
-        check_device(args.device)
+        if getattr(args, "executor", HERE) == HERE:  # else it is for other machines to say
+            check_device(args.device)
         return run(args, shlex.join(["python", f"pipelines/{script}.py", *typed]))
 
     return exit_code(checked)
@@ -231,10 +246,15 @@ def forget_old(store: Store) -> None:
 
 
 def write_config(
-    args: argparse.Namespace, out: Path, *, preset: str, command: str, localizer: Localizer
+    args: argparse.Namespace,
+    out: Path,
+    *,
+    preset: str,
+    command: str,
+    config: VQ2DConfig,
+    networks: str,
 ) -> None:
     """``config.json``: the command, every number, what computed, and whose tokens were kept."""
     kept = {} if args.keep_cache_of is None else {"tokens_kept_of_code": args.keep_cache_of}
-    compute = localizer.models.encoder.ren.compute
-    known = {"command": command, "preset": preset, "networks": str(compute), **kept}
-    write_json(out / "config.json", {**known, "config": localizer.config})
+    known = {"command": command, "preset": preset, "networks": networks, **kept}
+    write_json(out / "config.json", {**known, "config": config})

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ren_core.stages import open_stage, write_json
 from vq2d.job.absence import Pair
-from vq2d.job.runner import Runner
+from vq2d.job.answerer import Answerer
 from vq2d.job.task import FaultWatch
 from vq2d.localize.chunks import Chunk
 from vq2d.localize.localizer import Localizer, question_of
@@ -70,13 +70,13 @@ class _Task:
         return AskedRow(query=key, clip_uid=uid, kind=self.pair.kind, **found)
 
 
-def ask_pairs(runner: Runner, pairs: Sequence[Pair], *, overwrite: bool = False) -> AskReport:
-    """Ask queries of clips, clip by clip, with the tokens that the runner's own answers use.
+def ask_pairs(answerer: Answerer, pairs: Sequence[Pair], *, overwrite: bool = False) -> AskReport:
+    """Ask queries of clips, clip by clip, with the tokens that its own answers use.
 
     Every answer is kept on disk; what has one is not asked again.
 
     Args:
-        runner: Of the set that the pairs are of.
+        answerer: Of the set that the pairs are of.
         pairs: Of present and of absent things.
         overwrite: Ask all of them again.
 
@@ -84,23 +84,23 @@ def ask_pairs(runner: Runner, pairs: Sequence[Pair], *, overwrite: bool = False)
         RunStoppedError: If all other questions would fail alike.
     """
     stage = open_stage(
-        runner.answers_dir.parent,
+        answerer.answers_dir.parent,
         "presence",
         {},
-        upstream=[runner.answers_dir.name],
+        upstream=[answerer.answers_dir.name],
         code=__name__,
     )
-    report, encoder = AskReport(), runner.localizer.models.encoder
+    report, encoder = AskReport(), answerer.localizer.models.encoder
     before = encoder.images_encoded
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
         groups.setdefault(str(pair.clip.clip_uid), []).append(pair)
     logger.info("presence: %d questions of %d clips in %s", len(pairs), len(groups), stage)
     for group in tqdm(groups.values(), desc="presence", unit="clip", disable=None):
-        tasks = _survey(runner, stage, group, report)
+        tasks = _survey(answerer, stage, group, report)
         todo = [task for task in tasks if overwrite or not task.path.exists()]
         if todo:
-            _ask_clip(runner, todo, report)
+            _ask_clip(answerer, todo, report)
         failed = report.failures
         report.rows += [
             task.row() for task in tasks if str(task.pair) not in failed and task.path.exists()
@@ -109,17 +109,19 @@ def ask_pairs(runner: Runner, pairs: Sequence[Pair], *, overwrite: bool = False)
     return report
 
 
-def _survey(runner: Runner, stage: Path, pairs: Sequence[Pair], report: AskReport) -> list[_Task]:
+def _survey(
+    answerer: Answerer, stage: Path, pairs: Sequence[Pair], report: AskReport
+) -> list[_Task]:
     """What is to be asked of one clip, as far as the files open."""
     frames = None
     with report.guard(pairs, f"clip {pairs[0].clip.clip_uid}"):
-        frames = runner.open_frames(pairs[0].clip)
+        frames = answerer.files.frames(pairs[0].clip)
     if frames is None:
         return []
     tasks: list[_Task] = []
     for pair in pairs:
         with report.guard([pair], str(pair)):
-            home = runner.open_frames(pair.home)
+            home = answerer.files.frames(pair.home)
             search_end = min(len(frames), pair.query.search_end(len(home)))
             name = _name(pair, home.fingerprint, search_end)
             tasks.append(_Task(pair, search_end, stage / frames.fingerprint / f"{name}.json"))
@@ -154,17 +156,17 @@ def _name(pair: Pair, home: str, search_end: int) -> str:
     return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
 
-def _ask_clip(runner: Runner, tasks: Sequence[_Task], report: AskReport) -> None:
+def _ask_clip(answerer: Answerer, tasks: Sequence[_Task], report: AskReport) -> None:
     """Tokens of one clip, then its questions; afterwards nothing of it is held."""
     clip, chunks = tasks[0].pair.clip, None
     with report.guard([task.pair for task in tasks], f"clip {clip.clip_uid}"):
-        frames = runner.open_frames(clip)
-        chunks = runner.tokens_of(frames, max(task.search_end for task in tasks))
+        frames = answerer.files.frames(clip)
+        chunks = answerer.tokens_of(frames, max(task.search_end for task in tasks))
     if chunks is None:
         return
     for task in tasks:
         with report.guard([task.pair], str(task.pair)):
-            question = question_of(task.pair.query, runner.open_frames(task.pair.home))
+            question = question_of(task.pair.query, answerer.files.frames(task.pair.home))
             if task.pair.kind != "present":
                 question = asked_elsewhere(question, len(frames))
-            write_json(task.path, found_for(runner.localizer, question, frames, chunks))
+            write_json(task.path, found_for(answerer.localizer, question, frames, chunks))

@@ -1,96 +1,72 @@
 """The main job over an annotation file: clip by clip, each finished piece kept on disk.
 
-Frames and tokens are of one clip at a time, and no file stays open; of each answer the similarity
-curve stays in memory (16 bytes per searched frame). Whatever goes wrong with one clip or query is
-recorded with its key, and the others go on.
+Of each answer the similarity curve stays in memory (16 bytes per searched frame). Whatever goes
+wrong with one clip or query is recorded with its key, and the others go on.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
-import numpy as np
 from tqdm import tqdm
 
-from ren_core.errors import DataError
-from ren_core.stages import open_stage
+from ren_core.executor.base import Item, Pool
 from vq2d.ego4d.annotations import Annotations, Clip
-from vq2d.ego4d.clips import open_clip
+from vq2d.job.answerer import ClipFiles, ClipReport, answer_path
 from vq2d.job.task import Answer, RunReport, Task, Trouble
-from vq2d.localize.chunks import TokenChunk
-from vq2d.localize.localizer import Localizer, question_of
-from vq2d.localize.saved import load_localization, save_localization
-from vq2d.localize.tokens import clip_tokens, open_tokens
-from vq2d.types import VisualQuery
-from vq2d.video.frames import VideoFrames
-from vq2d.video.readers import ReaderName
+from vq2d.localize.saved import load_localization
+from vq2d.types import QueryKey, VisualQuery
 
 logger = logging.getLogger(__name__)
 
-ANSWERING = ("vq2d.localize.build", "vq2d.video.frames", "vq2d.localize.saved")
-"""The modules whose code decides an answer, with all that they import: models, stages, frames."""
-
 
 class Runner:
-    """Runs the stages over the clips of one annotation file."""
+    """Has the queries of one annotation file answered, by workers here or elsewhere."""
 
     def __init__(
         self,
         annotations: Annotations,
-        root: Path,
-        localizer: Localizer,
+        files: ClipFiles,
+        pool: Pool[Sequence[Task], ClipReport],
         *,
         cache: Path,
-        weights: Sequence[str] = (),
-        keep_tokens_of: str | None = None,
-        reader: ReaderName = "av",
     ) -> None:
-        """Prepare the stage directories.
+        """Join questions and workers.
 
         Args:
             annotations: What to answer.
-            root: Folder of the data, in the ego4d CLI's layout.
-            localizer: The loaded models.
-            cache: Folder of the stage directories; may be shared by runs and presets.
-            weights: Fingerprints of the weights of segmenter and tracker.
-            keep_tokens_of: Digest of older code whose tokens shall be used.
-            reader: What decodes the clips.
+            files: The clips, as the workers see them.
+            pool: Workers that are an ``Answerer`` each.
+            cache: Their folder of stage directories.
         """
-        self.reader = reader
-        self.root = root
         self.annotations = annotations
-        self.localizer = localizer
-        config = localizer.config
-        self.tokens_dir = open_tokens(
-            cache, localizer.models.encoder, config.tokens, keep=keep_tokens_of
-        )
-        self.answers_dir = open_stage(
-            cache,
-            "answers",
-            config,
-            upstream=[self.tokens_dir.name, *weights],
-            code=ANSWERING,
-        )
+        self.files = files
+        self.pool = pool
+        self.answers_dir = cache / pool.identity["answers"]
 
-    def run(self, *, limit: int | None = None, overwrite: bool = False) -> RunReport:
+    def run(
+        self,
+        *,
+        limit: int | None = None,
+        only: Collection[QueryKey] | None = None,
+        overwrite: bool = False,
+    ) -> RunReport:
         """Answer the first ``limit`` queries; those with an answer on disk are left alone.
 
         Args:
             limit: None: all of them.
+            only: Of these; None: of all queries of the annotation file.
             overwrite: Answer them again (tokens are kept: they are the same).
         """
-        asked = tuple(query.key for query in self.annotations.query_sets[:limit])
+        keys = (query.key for query in self.annotations.query_sets)
+        asked = tuple(key for key in keys if only is None or key in only)[:limit]
         report = RunReport(asked=asked)
         damaged = self.annotations.damaged
         report.note(
             Trouble.NOT_ANSWERED, {key: damaged[key] for key in report.asked if key in damaged}
         )
-        encoder = self.localizer.models.encoder
-        encoded = encoder.images_encoded
         clips = list(self._survey(report, overwrite))
         todo = [[task for task in tasks if not task.path.exists()] for tasks in clips]
         todo = [tasks for tasks in todo if tasks]
@@ -98,20 +74,35 @@ class Runner:
         known = sum(len(tasks) for tasks in clips)
         logger.info("queries: %d of %d to answer in %s", count, known, self.answers_dir)
 
-        frames = sum(max(task.search_end for task in tasks) for tasks in todo)
-        report.cost.frames = frames
-        with (
-            tqdm(total=frames, desc="tokens", unit="frame", disable=None) as frame_bar,
-            tqdm(total=count, desc="queries", unit="query", disable=None) as query_bar,
-        ):
-            for tasks in todo:
-                self._answer_clip(tasks, report, frame_bar, query_bar)
-        report.images_encoded = encoder.images_encoded - encoded
+        items: list[Item[Sequence[Task]]] = [
+            Item(f"clip {tasks[0].clip.clip_uid}", max(task.search_end for task in tasks), tasks)
+            for tasks in todo
+        ]
+        self._answer(items, count, report)
         answered = [task for tasks in clips for task in tasks if task.path.exists()]
         report.answers = [Answer(task, load_localization(task.path)) for task in answered]
         lacks = {answer.task.key: _lack_of(answer) for answer in report.answers}
         report.note(Trouble.CUT_SHORT, {key: lack for key, lack in lacks.items() if lack})
         return report
+
+    def _answer(
+        self, items: Sequence[Item[Sequence[Task]]], queries: int, report: RunReport
+    ) -> None:
+        """Hand the clips to the workers, and add up what they report."""
+        report.cost.frames = frames = sum(item.size for item in items)
+        with (
+            tqdm(total=frames, desc="tokens", unit="frame", disable=None) as frame_bar,
+            tqdm(total=queries, desc="queries", unit="query", disable=None) as query_bar,
+        ):
+            bars = {"frames": frame_bar, "queries": query_bar}
+            for done in self.pool.map(items, lambda what, count: bars[what].update(count)):
+                if done.result is None:
+                    keys = [task.key for task in done.item.load]
+                    report.note(Trouble.NOT_ANSWERED, dict.fromkeys(keys, done.lost))
+                    continue
+                report.note(Trouble.NOT_ANSWERED, done.result.reasons)
+                report.images_encoded += done.result.images_encoded
+                report.cost.add(done.result.cost)
 
     def _survey(self, report: RunReport, overwrite: bool) -> Iterator[list[Task]]:
         """The tasks of each clip that opens, which is closed again."""
@@ -132,7 +123,7 @@ class Runner:
             yield tasks
 
     def _tasks(self, clip: Clip, queries: Sequence[VisualQuery]) -> list[Task]:
-        frames = self.open_frames(clip)
+        frames = self.files.frames(clip)
         return [
             Task(
                 query,
@@ -143,79 +134,6 @@ class Runner:
             )
             for query in queries
         ]
-
-    def open_frames(self, clip: Clip) -> VideoFrames:
-        """The frames of a clip's file.
-
-        Raises:
-            DataError: If the file is missing or damaged, or has no frames.
-        """
-        frames = open_clip(self.root, clip, reader=self.reader)
-        if len(frames) == 0:
-            raise DataError(f"clip {clip.clip_uid} has no frames; fetch it again")
-        return frames
-
-    def tokens_of(
-        self,
-        frames: VideoFrames,
-        num_frames: int,
-        on_frames: Callable[[int], object] = lambda _: None,
-    ) -> list[TokenChunk]:
-        """Tokens of the first ``num_frames`` frames of a clip; see ``clip_tokens``."""
-        return clip_tokens(
-            frames,
-            self.localizer.models.encoder,
-            self.localizer.config.tokens,
-            directory=self.tokens_dir / frames.fingerprint,
-            num_frames=num_frames,
-            on_frames=on_frames,
-        )
-
-    def _answer_clip(
-        self,
-        tasks: Sequence[Task],
-        report: RunReport,
-        frame_bar: tqdm[NoReturn],
-        query_bar: tqdm[NoReturn],
-    ) -> None:
-        """Tokens of one clip, then its queries; afterwards nothing of it is held."""
-        clip, keys = tasks[0].clip, [task.key for task in tasks]
-        chunks = None
-        with (
-            report.guard(Trouble.NOT_ANSWERED, keys, f"clip {clip.clip_uid}"),
-            report.cost.timed("tokens"),
-        ):
-            frames = self.open_frames(clip)
-            num_frames = max(task.search_end for task in tasks)
-            chunks = self.tokens_of(frames, num_frames, frame_bar.update)
-        if chunks is None:
-            query_bar.update(len(tasks))
-            return
-        with report.cost.timed("queries"):
-            for task in tasks:
-                with report.guard(Trouble.NOT_ANSWERED, [task.key], f"query {task.key}"):
-                    question = question_of(task.query, frames)
-                    save_localization(task.path, self.localizer.localize(question, frames, chunks))
-                    report.cost.queries += 1
-                query_bar.update()
-
-
-def answer_path(answers_dir: Path, frames: VideoFrames, query: VisualQuery) -> Path:
-    """A file named after what is asked, so that an edited annotation is answered anew.
-
-    Args:
-        answers_dir: Folder of the answers of a configuration.
-        frames: Of the query's clip.
-        query: The question.
-    """
-    asked = (
-        query.query_frame,
-        query.crop_frame,
-        np.asarray(query.crop_box_xyxy, np.float64).tolist(),
-        query.original_size_hw,
-    )
-    name = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
-    return answers_dir / frames.fingerprint / f"{name}.json"
 
 
 def _lack_of(answer: Answer) -> str:

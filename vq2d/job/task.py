@@ -137,14 +137,22 @@ class RunCost:
     Attributes:
         queries: Those that it answered.
         frames: Those that had to be searched for them, at the annotation rate.
-        wall_s: Seconds, by stage.
-        processor_s: Seconds of all threads of this process, by stage.
+        wall_s: Seconds, by stage; of workers at the same time their sum.
+        processor_s: Seconds of all threads of a process, by stage; of all workers together.
     """
 
     queries: int = 0
     frames: int = 0
     wall_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     processor_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+
+    def add(self, other: RunCost) -> None:
+        """Add what another process, or another part of a run, took."""
+        self.queries += other.queries
+        self.frames += other.frames
+        for stage in STAGES:
+            self.wall_s[stage] += other.wall_s[stage]
+            self.processor_s[stage] += other.processor_s[stage]
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -97,6 +97,15 @@ class Memory:
         localizer = build_localizer(config, compute)
         return cls(open_store(Path(folder), localizer, preset_name), localizer)
 
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What processes that make videos of one memory must agree on."""
+        return {
+            "networks": str(self.localizer.models.encoder.ren.compute),
+            "model": self.store.settings.model,
+            "tokens": self._tokens_dir().name,
+        }
+
     def videos(self) -> list[RememberedVideo]:
         """All videos, the latest recording first."""
         return self.store.videos()
@@ -122,6 +131,21 @@ class Memory:
             DataError: If the file is no readable video.
         """
         path = Path(path).expanduser().absolute()
+        video = self.make(path, on_frames, wait=wait)
+        return None if video is None else self.enter(video, path)
+
+    def make(
+        self, path: Path, on_frames: Callable[[int], object], *, wait: bool
+    ) -> RememberedVideo | None:
+        """The folder of a video, made if it is not there; the catalogue is left alone.
+
+        See ``add``; many machines may make videos of one memory at the same time.
+
+        Args:
+            path: The file, absolute.
+            on_frames: As in ``add``.
+            wait: As in ``add``.
+        """
         frames = open_video(path, reader=self.reader)
         video = self._described(frames)
         if self._is_too_old(video):
@@ -129,14 +153,26 @@ class Memory:
         with self.store.making_of(video.fingerprint, wait=wait) as is_mine:
             if not is_mine:
                 return None
-            known = {v.fingerprint: v for v in self.store.videos()}
-            if video.fingerprint in known:
-                video = known[video.fingerprint]
-                if video.path != path:
-                    self.store.moved(video, path)
+            if self.store.folder_of(video.fingerprint).exists():
                 on_frames(video.num_frames)
-            else:
-                video = self._make(frames, video, on_frames)
+                return self.store.read_video(video.fingerprint)
+            return self._make(frames, video, on_frames)
+
+    def enter(self, video: RememberedVideo, path: Path) -> RememberedVideo:
+        """Let the catalogue know a video that was made, at the place of its file.
+
+        Args:
+            video: What ``make`` gave, in this process or another.
+            path: The file, absolute.
+        """
+        catalogue = self.store.catalogue
+        known = {v.fingerprint: v for v in catalogue.videos()}
+        if video.fingerprint in known:
+            video = known[video.fingerprint]
+        else:
+            catalogue.put([video])
+        if video.path != path:
+            self.store.moved(video, path)
         self._drop_older(path, video.fingerprint)
         return video
 

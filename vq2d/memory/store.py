@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,13 @@ class MemorySettings:
 class Store:
     """One memory on disk; knows of no model."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, catalogued: bool = True) -> None:
         """Open a memory that is there.
+
+        Args:
+            folder: The memory.
+            catalogued: Whether this process may read and write the catalogue: no more than those of
+                one machine may, since SQLite cannot be shared over a network.
 
         Raises:
             DataError: If there is none, or it cannot be read.
@@ -62,9 +68,14 @@ class Store:
         self.folder = folder.expanduser().absolute()
         self.settings = _read_settings(self.folder)
         self.projection = load_projection(self.folder / "projection.safetensors")
-        self.catalogue = Catalogue(self.folder / "catalogue.sqlite")
         self._kept: dict[str, KeptVideo] = {}
-        self.sync()
+        if catalogued:
+            self.sync()
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What the folders hold, at a glance."""
+        return Catalogue(self.folder / "catalogue.sqlite")
 
     @staticmethod
     def is_in(folder: Path) -> bool:
@@ -123,7 +134,7 @@ class Store:
         videos = self.folder / "videos"
         there = {path.name for path in videos.iterdir() if not path.name.startswith(".")}
         known = {video.fingerprint for video in self.catalogue.videos()}
-        self.catalogue.put([self._read_video(name) for name in sorted(there - known)])
+        self.catalogue.put([self.read_video(name) for name in sorted(there - known)])
         self.catalogue.drop(sorted(known - there))
         for name in known - there:
             self._kept.pop(name, None)
@@ -174,7 +185,7 @@ class Store:
         held: Sequence[int],
         write: Callable[[Path], list[ChunkBounds]],
     ) -> RememberedVideo:
-        """Enter a video whose lock is held.
+        """Write the folder of a video whose lock is held; the catalogue does not know it yet.
 
         Args:
             video: What is known of it; ``vectors`` and ``bytes`` are filled in.
@@ -193,7 +204,6 @@ class Store:
             unfinished.rename(target)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-        self.catalogue.put([video])
         return video
 
     def moved(self, video: RememberedVideo, path: Path) -> None:
@@ -286,7 +296,8 @@ class Store:
             ) from err
         return raw
 
-    def _read_video(self, fingerprint: str) -> RememberedVideo:
+    def read_video(self, fingerprint: str) -> RememberedVideo:
+        """What the folder of a video says of it."""
         raw = self._read_json(fingerprint)
         changed = (self.folder_of(fingerprint) / VECTORS).stat().st_mtime
         return RememberedVideo(

@@ -14,9 +14,10 @@ from tests.clips import (
     query_set,
     write_annotations,
 )
-from tests.job import CONFIG, make_runner
+from tests.job import CONFIG, make_answerer, make_runner
 from tests.synthetic import write_video
 from vq2d.ego4d import clips as video
+from vq2d.ego4d.annotations import load_annotations
 from vq2d.job.absence import absent_pairs, load_absence, present_pairs
 from vq2d.job.asking import ask_pairs
 
@@ -48,9 +49,9 @@ def root(tmp_path_factory):
     return folder
 
 
-def pairs_of(runner, root):
+def pairs_of(root):
     absence = load_absence(root / "absent.json")
-    annotations = runner.annotations
+    annotations = load_annotations(root / "v2/annotations/vq_val.json")
     return present_pairs(absence, annotations) + absent_pairs(absence, annotations)
 
 
@@ -61,8 +62,8 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def asked(root, cache):
-    runner = make_runner(root, cache)
-    return runner, ask_pairs(runner, pairs_of(runner, root))
+    answerer = make_answerer(root, cache)
+    return answerer, ask_pairs(answerer, pairs_of(root))
 
 
 def test_present_things_score_above_absent_ones(asked):
@@ -87,17 +88,17 @@ def test_a_clip_without_a_file_costs_its_own_questions_only(asked):
 
 
 def test_a_second_run_asks_nothing_and_overwrite_asks_again(asked, root):
-    runner, report = asked
-    again = ask_pairs(runner, pairs_of(runner, root))
+    answerer, report = asked
+    again = ask_pairs(answerer, pairs_of(root))
     assert again.images_encoded == 0
     assert again.rows == report.rows
-    anew = ask_pairs(runner, pairs_of(runner, root), overwrite=True)
+    anew = ask_pairs(answerer, pairs_of(root), overwrite=True)
     assert 0 < anew.images_encoded < report.images_encoded  # the tokens are kept
 
 
 def test_the_runs_own_answers_take_the_same_tokens(asked, root, cache):
     runner, grids = make_runner(root, cache), []
-    encoder = runner.localizer.models.encoder
+    encoder = runner.pool.worker.localizer.models.encoder
     original = encoder.regions
     encoder.regions = lambda images: grids.append(len(images)) or original(images)
     assert len(runner.run().answers) == 2
@@ -105,17 +106,17 @@ def test_the_runs_own_answers_take_the_same_tokens(asked, root, cache):
 
 
 def test_a_present_question_leaves_its_own_occurrence_out(asked, root, cache):
-    runner = make_runner(root, cache)
+    answerer = make_answerer(root, cache)
     questions = []
-    original = runner.localizer.candidates
+    original = answerer.localizer.candidates
 
     def noted(question, frames, chunks):
         questions.append(question)
         return original(question, frames, chunks)
 
-    runner.localizer.candidates = noted
-    first = [pair for pair in pairs_of(runner, root) if pair.query.key.clip_idx == 0]
-    ask_pairs(runner, first, overwrite=True)
+    answerer.localizer.candidates = noted
+    first = [pair for pair in pairs_of(root) if pair.query.key.clip_idx == 0]
+    ask_pairs(answerer, first, overwrite=True)
     assert [(q.crop_frame, q.search_end) for q in questions] == [(4, 28), (None, 20)]
 
 
@@ -126,18 +127,18 @@ def test_whatever_goes_wrong_with_one_clip_the_others_go_on(asked, root, cache, 
             raise KeyError(bad)
         return video.open_clip(folder, clip)
 
-    monkeypatch.setattr("vq2d.job.runner.open_clip", fails)
-    runner = make_runner(root, cache)
-    report = ask_pairs(runner, pairs_of(runner, root), overwrite=True)
+    monkeypatch.setattr("vq2d.job.answerer.open_clip", fails)
+    answerer = make_answerer(root, cache)
+    report = ask_pairs(answerer, pairs_of(root), overwrite=True)
     assert {row.clip_uid for row in report.rows} == {"two", "blank", "one"} - {bad}
     assert f"KeyError: '{bad}'" in report.failures.values()
 
 
 def test_an_answer_that_fails_again_is_no_row(asked, root, cache):
-    runner = make_runner(root, cache)
-    pairs = pairs_of(runner, root)[:1]
-    assert len(ask_pairs(runner, pairs).rows) == 1
-    runner.localizer.candidates = lambda *_: (_ for _ in ()).throw(KeyError("broken"))
-    report = ask_pairs(runner, pairs, overwrite=True)
+    answerer = make_answerer(root, cache)
+    pairs = pairs_of(root)[:1]
+    assert len(ask_pairs(answerer, pairs).rows) == 1
+    answerer.localizer.candidates = lambda *_: (_ for _ in ()).throw(KeyError("broken"))
+    report = ask_pairs(answerer, pairs, overwrite=True)
     assert report.rows == []
     assert report.failures == {"query v0-c0-a0-q1 of clip one": "KeyError: 'broken'"}

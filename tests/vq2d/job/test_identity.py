@@ -16,9 +16,10 @@ from ren_core import stages
 from ren_core.code_identity import PACKAGES, code_digest
 from ren_core.errors import ConfigError
 from tests.clips import BLUE, FRAMES, RED, clip_json, frame, query_set, write_annotations
-from tests.job import CONFIG, make_runner, run
+from tests.job import CONFIG, make_answerer, run
 from tests.places import ROOT
 from tests.synthetic import write_video
+from vq2d.job.answerer import Answerer, ClipFiles
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,8 @@ def edited(tmp_path, monkeypatch):
 
 
 def folders(root, cache):
-    runner = make_runner(root, cache)
-    return runner.tokens_dir.name, runner.answers_dir.name
+    answerer = make_answerer(root, cache)
+    return answerer.tokens_dir.name, answerer.answers_dir.name
 
 
 def test_a_changed_line_makes_what_follows_it_anew_and_a_comment_nothing(root, tmp_path, edited):
@@ -69,34 +70,35 @@ def test_a_changed_line_makes_what_follows_it_anew_and_a_comment_nothing(root, t
 
 def test_tokens_of_older_code_are_kept_on_purpose(root, tmp_path, edited):
     run(root, tmp_path / "cache", tmp_path / "out")
-    old = make_runner(root, tmp_path / "cache").tokens_dir
+    old = make_answerer(root, tmp_path / "cache").tokens_dir
     edited("vq2d/localize/tokens.py", "last = min(", "last = 0 + min(")
     code = json.loads((old / "stage.json").read_text())["code"]
-    runner = make_runner(root, tmp_path / "cache")
-    kept = type(runner)(
-        runner.annotations, root, runner.localizer, cache=tmp_path / "cache", keep_tokens_of=code
+    answerer = make_answerer(root, tmp_path / "cache")
+    kept = Answerer(
+        ClipFiles(root), answerer.localizer, cache=tmp_path / "cache", keep_tokens_of=code
     )
-    assert runner.tokens_dir != old
+    assert answerer.tokens_dir != old
     assert kept.tokens_dir == old
     with pytest.raises(ConfigError, match=f"there are some by .*{code}"):
-        type(runner)(runner.annotations, root, runner.localizer, cache=tmp_path / "cache",
-                     keep_tokens_of="0123")  # fmt: skip
+        Answerer(
+            ClipFiles(root), answerer.localizer, cache=tmp_path / "cache", keep_tokens_of="0123"
+        )
 
 
 def test_device_precision_and_engine_are_named_and_batches_are_not(root, tmp_path):
-    first = make_runner(root, tmp_path)
+    first = make_answerer(root, tmp_path)
     smaller = replace(CONFIG, tokens=replace(CONFIG.tokens, batch_crops=5))
-    same = make_runner(root, tmp_path, smaller)
+    same = make_answerer(root, tmp_path, smaller)
     assert (same.tokens_dir, same.answers_dir) == (first.tokens_dir, first.answers_dir)
     for change in (
         {"device": torch.device("cuda")},
         {"dtype": torch.bfloat16},
         {"engine": "openvino"},
     ):
-        localizer = make_runner(root, tmp_path).localizer
+        localizer = make_answerer(root, tmp_path).localizer
         ren = localizer.models.encoder.ren
         ren.compute = replace(ren.compute, **change)
-        other = type(first)(first.annotations, root, localizer, cache=tmp_path)
+        other = Answerer(ClipFiles(root), localizer, cache=tmp_path)
         assert other.tokens_dir != first.tokens_dir
         assert other.answers_dir != first.answers_dir
 

@@ -24,13 +24,12 @@ from tests.clips import (
     query_set,
     write_annotations,
 )
-from tests.job import CONFIG, make_runner, run, tiny_localizer
+from tests.job import CONFIG, make_answerer, make_runner, run, tiny_localizer
 from tests.synthetic import write_video
 from tests.tiny import tiny_ren
 from vq2d.ego4d import clips as video
-from vq2d.ego4d.annotations import load_annotations
+from vq2d.job.answerer import Answerer, ClipFiles
 from vq2d.job.outputs import write_failures
-from vq2d.job.runner import Runner
 from vq2d.job.task import RunReport, Trouble
 from vq2d.localize.encode import EncodeConfig, TokenEncoder
 from vq2d.localize.presets import VQ2DConfig
@@ -124,10 +123,10 @@ def test_traces_tell_what_each_stage_knew(finished):
 def test_each_crop_of_each_frame_is_encoded_once(root, tmp_path):
     runner = make_runner(root, tmp_path / "cache")
     grids = []
-    encoder = runner.localizer.models.encoder
+    encoder = runner.pool.worker.localizer.models.encoder
     original = encoder.regions
     encoder.regions = lambda images: grids.append(len(images)) or original(images)
-    runner.localizer.localize = lambda *_: (_ for _ in ()).throw(DataError("not now"))
+    runner.pool.worker.localizer.localize = lambda *_: (_ for _ in ()).throw(DataError("not now"))
     report = runner.run()
     assert sum(grids) == 2 * 5 * FRAMES  # two clips, whatever the number of queries
     assert len(report.reasons(Trouble.NOT_ANSWERED)) == 5
@@ -161,7 +160,7 @@ def test_tokens_are_shared_by_presets_of_later_stages(finished, root, tmp_path):
     config = VQ2DConfig(
         grid_size=8, encode=CONFIG.encode, tokens=CONFIG.tokens, search=SearchConfig(top_k=2)
     )
-    first, other = make_runner(root, out / "cache"), make_runner(root, out / "cache", config)
+    first, other = (make_answerer(root, out / "cache", c) for c in (CONFIG, config))
     assert other.tokens_dir == first.tokens_dir
     assert other.answers_dir != first.answers_dir
 
@@ -204,7 +203,7 @@ def test_one_clip_is_held_at_a_time(tmp_path, monkeypatch):
         files.append(len(list(Path("/proc/self/fd").iterdir())) if Path("/proc").is_dir() else 0)
         return frames
 
-    monkeypatch.setattr("vq2d.job.runner.open_clip", counted)
+    monkeypatch.setattr("vq2d.job.answerer.open_clip", counted)
     report = runner.run()
     assert len(report.answers) == 5
     assert max(held) == 1
@@ -219,9 +218,9 @@ def test_whatever_goes_wrong_with_one_clip_the_others_go_on(root, tmp_path, monk
             raise error
         return video.open_clip(folder, clip)
 
-    monkeypatch.setattr("vq2d.job.runner.open_clip", fails_on_two)
+    monkeypatch.setattr("vq2d.job.answerer.open_clip", fails_on_two)
     runner = make_runner(root, tmp_path / "cache")
-    runner.localizer.localize = lambda *_: Localization(None, EMPTY, (), None, 1)
+    runner.pool.worker.localizer.localize = lambda *_: Localization(None, EMPTY, (), None, 1)
     report = runner.run()
     assert len(report.answers) == 3
     assert (
@@ -247,7 +246,7 @@ def test_damaged_queries_are_failures_and_count_as_asked(root, tmp_path):
 
     folder = edited(root, tmp_path, damage)
     runner = make_runner(folder, tmp_path / "cache")
-    runner.localizer.localize = lambda *_: Localization(None, EMPTY, (), None, 1)
+    runner.pool.worker.localizer.localize = lambda *_: Localization(None, EMPTY, (), None, 1)
     report = runner.run()
     reasons = {str(key): reason for key, reason in report.reasons(Trouble.NOT_ANSWERED).items()}
     assert "no area" in reasons.pop("v0-c0-a0-q1")
@@ -279,10 +278,9 @@ def test_a_clip_that_ends_early_is_searched_as_far_as_it_goes(root, tmp_path):
 
 
 def test_answers_know_the_weights_of_segmenter_and_tracker(root, tmp_path):
-    annotations = load_annotations(root / "v2/annotations/vq_val.json")
-    localizer = make_runner(root, tmp_path).localizer
+    files, localizer = ClipFiles(root), tiny_localizer()
     first, other = (
-        Runner(annotations, root, localizer, cache=tmp_path, weights=[weights])
+        Answerer(files, localizer, cache=tmp_path, weights=[weights])
         for weights in ("0123", "4567")
     )
     assert first.tokens_dir == other.tokens_dir
@@ -307,7 +305,7 @@ def test_a_fault_of_the_machine_stops_the_run_at_once(root, tmp_path, monkeypatc
         tried.append(args)
         raise error
 
-    monkeypatch.setattr("vq2d.job.runner.clip_tokens", no_room)
+    monkeypatch.setattr("vq2d.job.answerer.clip_tokens", no_room)
     with pytest.raises(RunStoppedError, match=r"stopped at clip one: .*; mend that and give the"):
         make_runner(root, tmp_path / "cache").run()
     assert len(tried) == 1

@@ -16,12 +16,12 @@ import torch
 from ren_core.sam2.model import Sam2Model
 from ren_core.stages import to_plain
 from tests.clips import FRAMES, RED, clip_json, frame, query_set, write_annotations
+from tests.job import make_runner
 from tests.synthetic import write_video
 from tests.tiny import tiny_ren
-from vq2d.ego4d.annotations import load_annotations
 from vq2d.ego4d.validation import validate
+from vq2d.job.answerer import Answerer, ClipFiles
 from vq2d.job.outputs import write_submission
-from vq2d.job.runner import Runner
 from vq2d.localize.encode import TokenEncoder
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.models import Models
@@ -55,9 +55,8 @@ def runner_of(config, sam2, root, cache):
     encoder = TokenEncoder(ren, config.encode)
     segmenter = Sam2Segmenter(sam2, partial(pooled_appearance, ren))
     localizer = Localizer(Models(encoder, segmenter, Sam2Tracker(sam2)), config)
-    return Runner(
-        load_annotations(root / "v2/annotations/vq_val.json"), root, localizer, cache=cache
-    )
+    answerer = Answerer(ClipFiles(root), localizer, cache=cache)
+    return make_runner(root, cache, answerer=answerer)
 
 
 @pytest.mark.parametrize("name", ["paper", "release"])

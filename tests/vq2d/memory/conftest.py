@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
 
 from tests.clips import FRAMES, RED, frame, place
-from tests.job import CONFIG, tiny_localizer
+from tests.job import MEMORY_CONFIG as CONFIG
+from tests.job import tiny_localizer
 from tests.synthetic import write_video
 from vq2d.localize.presets import VQ2DConfig
 from vq2d.memory.ask import MemoryQuestion
-from vq2d.memory.memory import Memory, open_store, remembering
+from vq2d.memory.memory import Memory, open_store
 from vq2d.types import ObjectView
 
-CONFIG = remembering(replace(CONFIG, search=replace(CONFIG.search, keep_ratio=0.85)))
 RECORDED = {
     "kitchen": datetime(2026, 11, 20, 9, tzinfo=timezone.utc),
     "office": datetime(2026, 11, 20, 17, tzinfo=timezone.utc),

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from pipelines import train_masks
 from ren_core.configuration import changed
+from ren_core.executor.here import InProcess
 from ren_core.geometry import box_iou, mask_to_box
 from ren_core.mask_head import load_mask_head, read_mask_config
 from ren_core.mask_model import MaskModel
@@ -18,7 +19,7 @@ from ren_core.training.masks import run as run_module
 from ren_core.training.masks.batches import PromptDraw, draw_prompt, rough_mask
 from ren_core.training.masks.objective import mask_iou
 from ren_core.training.masks.run import MaskJob, MaskRecipe, run_mask_training
-from ren_core.training.rle_store import encode_rle, extract_regions
+from ren_core.training.rle_store import ShardWriter, encode_rle, extract_regions
 from ren_core.training.trainer import Worker
 from tests.mask_cases import Squares, tiny_head
 from tests.tiny import TinyEncoder
@@ -156,7 +157,9 @@ def test_the_command_trains_on_a_store_of_masks(small, tmp_path, one_thread):
         return [encode_rle(image[..., channel] > 150) for channel in (0, 2)]
 
     pictures = sorted((tmp_path / "im").glob("*.png"))
-    store = extract_regions(pictures, red_and_blue, {}, out=tmp_path, shard_size=30)
+    store = extract_regions(
+        pictures, InProcess(ShardWriter(red_and_blue)), {}, out=tmp_path, shard_size=30
+    )
     command = ["--out", str(tmp_path / "out"), "--regions", str(store), "--precision", "fp32"]
     assert train_masks.main([*command, "--steps", "3", "--seed", "7"]) == 0
     path = tmp_path / "out/mask_head.safetensors"
