@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-import torch
-
 from ren_core.errors import ConfigError, DataError, RunStoppedError, ShapeError, StaleStageError
 
 
@@ -43,6 +41,8 @@ def check_device(name: str | None) -> None:
     """
     if name is None:
         return
+    import torch  # late: a command line is read, and a file is scored, without it
+
     try:
         torch.zeros(1, device=name).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as err:

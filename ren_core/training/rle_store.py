@@ -124,7 +124,7 @@ def store_source(store: Path) -> StoredRegions:
             lines.append((shard, offset))
             offset += len(line)
     if not entries:
-        raise DataError(f"no regions-*.jsonl in {store}; make it with pipelines/extract_regions.py")
+        raise DataError(f"no regions-*.jsonl in {store}; make it with `vq2d extract-regions`")
     if not entries[0].image.is_file():
         raise DataError(
             f"{entries[0].image} is not there any more; extract the regions of {store} again"

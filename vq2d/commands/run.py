@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from vq2d.commands.options import DATA_PLACES
+from vq2d.commands.parsers import COMMANDS
 from vq2d.commands.shared import (
     SAMPLE,
-    add_model_options,
     annotations_of,
     chosen_localizer,
     peak_memory,
-    positive_count,
     run_command,
     write_config,
 )
@@ -31,60 +31,13 @@ from vq2d.scoring.metrics import compute
 from vq2d.scoring.report import evaluate_run, print_groups
 from vq2d.show.gallery import draw_all, write_page
 
-DATA_PLACES = ("data/ego4d", "data/ego4d_data")
-
 logger = logging.getLogger("run_vq2d")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
-    parser.add_argument(
-        "--data",
-        type=Path,
-        help="folder in the ego4d CLI's layout (searched in "
-        f"{', '.join(DATA_PLACES)}; else the embedded sample)",
-    )
-    parser.add_argument("--out", type=Path, help="folder of the results (runs/vq2d-...)")
-    parser.add_argument(
-        "--limit",
-        type=positive_count,
-        metavar="N",
-        help="answer and score the first N queries only",
-    )
-    parser.add_argument(
-        "--version", help="version to write in the submission (the annotation file's)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="answer again what has an answer")
-    parser.add_argument("--no-videos", action="store_true", help="draw summaries only")
-    parser.add_argument(
-        "--oracle",
-        nargs="+",
-        action="extend",
-        default=[],
-        choices=tuple(ORACLES),
-        dest="oracles",
-        help="also score with the truth in the place of a stage, which shows what that stage "
-        "loses: seeds (the true box at the found frame: segmentation), outlines (those of the true "
-        "boxes in the found track: the tracker's outline), occurrence (the candidate in the true "
-        "track: the choice)",
-    )
-    parser.add_argument(
-        "--true-seeds",
-        action="append_const",
-        const="seeds",
-        dest="oracles",
-        help="the same as --oracle seeds",
-    )
-    add_model_options(parser)
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the stages; 0 done, 1 something failed, 2 usage."""
-    args = build_parser().parse_args(argv)
-    return run_command("run_vq2d", argv, args, run)
+    args = COMMANDS["run"].parser("vq2d run").parse_args(argv)
+    return run_command("run", argv, args, run)
 
 
 def run(args: argparse.Namespace, command: str) -> int:

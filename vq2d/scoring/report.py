@@ -13,6 +13,7 @@ from vq2d.ego4d.annotations import Annotations
 from vq2d.ego4d.documents import AnnotatedQuery, Document, has_truth
 from vq2d.ego4d.submission import validate
 from vq2d.ego4d.validation import Problem
+from vq2d.scoring.bootstrap import BootstrapConfig
 from vq2d.scoring.breakdown import (
     FOUND,
     Group,
@@ -21,7 +22,7 @@ from vq2d.scoring.breakdown import (
     count_losses,
     lost_at,
 )
-from vq2d.scoring.compare import BootstrapConfig, Comparison
+from vq2d.scoring.compare import Comparison
 from vq2d.scoring.metrics import METRICS, PartialScores, QueryResult, compute, usable_rows
 from vq2d.types import QueryKey
 
