@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ren_core.errors import ConfigError
 from vq2d.commands.options import DATA_PLACES
 from vq2d.commands.parsers import COMMANDS
 from vq2d.commands.shared import (
@@ -139,5 +140,10 @@ def find_data(given: Path | None) -> Path:
     for place in DATA_PLACES:
         if has_annotations(Path(place)):
             return Path(place)
+    if not SAMPLE.is_dir():
+        raise ConfigError(
+            f"no Ego4D folder was given, and none is in {', '.join(DATA_PLACES)}; name one with "
+            "--data (the embedded sample is in a clone of the repository only)"
+        )
     print("No Ego4D folder was given or found: this run uses the embedded sample (data/sample).")
     return SAMPLE
