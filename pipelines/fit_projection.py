@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
-from tqdm import tqdm
 
+from ren_core.progress import tqdm
 from vq2d.commands.options import add_model_options, positive_count
 from vq2d.commands.shared import chosen_config, run_command
 from vq2d.localize.build import build_localizer

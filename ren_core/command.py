@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import fields
 from typing import Any
 
@@ -24,7 +25,7 @@ def exit_code(
         0 done, 1 failed, 2 usage.
     """
     try:
-        return run() or 0
+        return copy_context().run(run) or 0  # what it sets of the context ends with it
     except usage as err:
         print(err, file=sys.stderr)
         return 2

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from collections.abc import Callable, Sequence
 
 import torch
 
 from ren_core.command import exit_code
+from ren_core.progress import events_to
 
 
 def run_command(
@@ -21,4 +23,10 @@ def run_command(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.threads:
         torch.set_num_threads(args.threads)
-    return exit_code(lambda: run(args))
+
+    def watched() -> None:
+        if os.environ.get("RANK", "0") == "0":  # of torchrun
+            events_to(args.out / "events.jsonl")
+        run(args)
+
+    return exit_code(watched)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ren_core.errors import DataError
 from ren_core.geometry import Mask
 from ren_core.images import Image, read_image
+from ren_core.progress import tqdm
 from ren_core.regions import Rle
 from ren_core.stages import atomic_path, file_fingerprint, open_stage
 from ren_core.training.sources import Entry, RegionImage, file_identity, stack_masks

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
 from ren_core.command import exit_code, typed_fields
 from ren_core.errors import ConfigError, DataError
 from ren_core.images import Image
+from ren_core.progress import tqdm
 from ren_core.stages import atomic_path, file_fingerprint, open_stage, write_json
 from vq2d.commands.frame_config import FrameConfig
 from vq2d.commands.parsers import COMMANDS

@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
+from ren_core.progress import events_to, tqdm
 from vq2d.commands.options import check_query_box, four_numbers
 from vq2d.commands.parsers import COMMANDS
 from vq2d.commands.shared import chosen_localizer, run_command, write_config
@@ -44,6 +43,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     name, localizer = chosen_localizer(args)
     out = args.out or Path("runs") / f"localize-{args.video.stem}"
     write_config(args, out, preset=name, command=command, localizer=localizer)
+    events_to(out / "events.jsonl")
     with tqdm(total=asked.question.search_end, desc="tokens", unit="frame", disable=None) as bar:
         found = localize_in(
             frames,

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ren_core.errors import ConfigError
+from ren_core.progress import events_to, tqdm
 from vq2d.commands.parsers import COMMANDS
 from vq2d.commands.shared import about, chosen_config, forget_old, run_command
 from vq2d.job.task import FaultWatch
@@ -43,6 +42,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     store = open_store(args.memory, localizer, name)
     if args.forget_after is not None:
         store.configure(replace(store.settings, forget_after_s=forget_after_s))
+    events_to(store.folder / "events.jsonl")
     forget_old(store)
     failed = add_all(Memory(store, localizer, reader=args.reader), paths)
     print(total_line(store))

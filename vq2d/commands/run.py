@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ren_core.errors import ConfigError
+from ren_core.progress import events_to
 from vq2d.commands.options import DATA_PLACES
 from vq2d.commands.parsers import COMMANDS
 from vq2d.commands.shared import (
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         reader=args.reader,
     )
     write_config(args, out, preset=name, command=command, localizer=localizer)
+    events_to(out / "events.jsonl")
     report = runner.run(limit=args.limit, overwrite=args.overwrite)
     submission = write_submission(annotations, report.answers, out)
     traces = write_traces(report.answers, out)

@@ -11,12 +11,11 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
-from tqdm import tqdm
 
 from ren_core.errors import DataError
+from ren_core.progress import tqdm
 from ren_core.stages import open_stage
 from vq2d.ego4d.annotations import Annotations, Clip
 from vq2d.ego4d.clips import open_clip
@@ -175,8 +174,8 @@ class Runner:
         self,
         tasks: Sequence[Task],
         report: RunReport,
-        frame_bar: tqdm[NoReturn],
-        query_bar: tqdm[NoReturn],
+        frame_bar: tqdm,
+        query_bar: tqdm,
     ) -> None:
         """Tokens of one clip, then its queries; afterwards nothing of it is held."""
         clip, keys = tasks[0].clip, [task.key for task in tasks]
