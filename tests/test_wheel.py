@@ -15,7 +15,7 @@ from ren_core.weight_files import cache_dir
 from tests.places import ROOT, SAMPLE
 
 CLIP = SAMPLE / "v2/clips/93f8aedb-302e-5f49-a4f2-7d2e11c39041.mp4"
-TORCH = ("torch==2.14.1", "torchvision==0.29.1")
+PINNED = ("--constraint", str(ROOT / "constraints.txt"))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_bare_environment_answers_from_the_wheel(wheel, tmp_path):
         return done.stdout
 
     pip = (str(programs / "python"), "-m", "pip", "install", "--quiet")
-    run(*pip, *TORCH, str(wheel))
+    run(*pip, *PINNED, str(wheel))
     where = run(str(programs / "python"), "-c", "import vq2d; print(vq2d.__file__)")
     assert str(tmp_path / "venv") in where
 
