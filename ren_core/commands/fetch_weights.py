@@ -43,15 +43,18 @@ def chosen(names: Sequence[str]) -> list[WeightFile]:
 
 def table() -> str:
     """One line per file: name, MB, present, licence, source."""
-    rows = [("name", "MB", "present", "licence", "source")]
-    rows += [
+    import pandas as pd
+
+    rows = [
         (file.name, megabytes(file), state(file), file.licence, str(file.source))
         for file in weights.FILES.values()
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    columns = ["name", "MB", "present", "licence", "source"]
+    listing = pd.DataFrame(rows, columns=columns).set_index("name").rename_axis(None)
+    with pd.option_context("display.max_colwidth", None):
+        text = listing.to_string(justify="left")
     note = "about: size and sha256 are not known beforehand; the first download records them."
-    return "\n".join([f"cache: {cache_dir()}", *(line.rstrip() for line in lines), note])
+    return "\n".join([f"cache: {cache_dir()}", text, note])
 
 
 def megabytes(file: WeightFile) -> str:

@@ -68,16 +68,20 @@ def inspect_clip(root: Path, clip: Clip) -> ClipReport:
 
 def clip_table(reports: Sequence[ClipReport]) -> list[str]:
     """One aligned line per clip."""
-    line = "{:<36}  {:>7}  {:<10}  {:>6}  {:>9}  {:>6}  {}"
-    rows = [line.format("clip", "queries", "file", "fps", "size", "frames", "").rstrip()]
+    import pandas as pd
+
+    rows = []
     for report in reports:
         timeline, clip = report.timeline, report.clip
         rate = f"{timeline.average_rate:.2f}" if timeline else "-"
         size = f"{timeline.size_hw[1]}x{timeline.size_hw[0]}" if timeline else "-"
         uid = clip.clip_uid or f"(null, of {clip.video_uid[:8]})"
-        cells = (uid, len(clip.queries), report.state, rate, size, report.num_frames, report.note)
-        rows.append(line.format(*cells).rstrip())
-    return rows
+        cells = (len(clip.queries), report.state, rate, size, report.num_frames)
+        rows.append((uid, *cells, f"  {report.note}".rstrip()))
+    table = pd.DataFrame(rows, columns=["clip", "queries", "file", "fps", "size", "frames", ""])
+    table[""] = table[""].str.ljust(max(map(len, table[""])))
+    text = table.set_index("clip").rename_axis(None).to_string(max_colwidth=None)
+    return [line.rstrip() for line in text.splitlines()]
 
 
 def size_table(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -109,12 +108,14 @@ def print_scores(rows: Sequence[QueryResult], traces: Mapping[str, Trace]) -> di
 
 def print_groups(groups: Sequence[Group]) -> None:
     """One line per group, one column per figure; a dash where a group is empty."""
-    print(f"\n{'':<40s}{'queries':>8s}" + "".join(f"{name:>10s}" for name in METRICS))
-    for group in groups:
-        values = [group.figures[name] for name in METRICS]
-        cells = ["-" if math.isnan(value) else f"{value:.3f}" for value in values]
-        name = f"{group.split:<18s}{group.label}"
-        print(f"{name:<40s}{group.count:>8d}" + "".join(f"{cell:>10s}" for cell in cells))
+    import pandas as pd  # takes as long to import as all of a small evaluation
+
+    table = pd.DataFrame(
+        [{"queries": group.count, **group.figures} for group in groups],
+        index=[f"{group.split:<18s}{group.label:<22s}" for group in groups],
+        columns=["queries", *METRICS],
+    )
+    print("\n" + table.to_string(na_rep="-", float_format="{:.3f}".format, col_space=9))
 
 
 def print_losses(rows: Sequence[QueryResult], traces: Mapping[str, Trace]) -> dict[str, Any]:
