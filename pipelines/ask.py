@@ -1,8 +1,8 @@
-"""Ask a memory where an object was last seen: see vq2d.commands.ask."""
+"""The same as ``vq2d ask``."""
 
 import sys
 
-from vq2d.commands.ask import main
+from vq2d.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["ask", *sys.argv[1:]]))

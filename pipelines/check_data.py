@@ -1,8 +1,8 @@
-"""Pre-flight check of the data: see vq2d.commands.check_data."""
+"""The same as ``vq2d check-data``."""
 
 import sys
 
-from vq2d.commands.check_data import main
+from vq2d.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["check-data", *sys.argv[1:]]))

@@ -1,8 +1,8 @@
-"""Score a VQ2D submission: see vq2d.commands.evaluate."""
+"""The same as ``vq2d evaluate``."""
 
 import sys
 
-from vq2d.commands.evaluate import main
+from vq2d.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["evaluate", *sys.argv[1:]]))

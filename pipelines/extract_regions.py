@@ -1,84 +1,8 @@
-"""Store the region masks of a folder of pictures, for pipelines/train_ren.py --regions.
+"""The same as ``vq2d extract-regions``."""
 
-Subfolders are videos, as pipelines/extract_frames.py writes them: a training keeps all frames of
-a video on the same side of the border between training and validation.
-"""
-
-from __future__ import annotations
-
-import argparse
-import logging
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
-from pathlib import Path
 
-import torch
-
-from ren_core.command import add_fields, exit_code, typed_fields
-from ren_core.errors import DataError
-from ren_core.executor.options import add_executor_options, chosen_executor
-from ren_core.images import list_image_tree
-from ren_core.sam2.masks import Sam2MaskConfig
-from ren_core.sam2.model import SIZES, find_checkpoint
-from ren_core.stages import file_fingerprint
-from ren_core.training.region_workers import Sam2Recipe
-from ren_core.training.rle_store import extract_regions
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Extract what is not stored yet; 0 done, 1 failed, 2 usage."""
-    args = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return exit_code(lambda: run(args))
-
-
-def run(args: argparse.Namespace) -> None:
-    """Extract what is not stored yet."""
-    config = Sam2MaskConfig(**typed_fields(args, Sam2MaskConfig))
-    pictures = list_image_tree(args.images)[:: args.take_every][: args.limit]
-    if not pictures:
-        raise DataError(f"no pictures in {args.images}; expected .jpg, .jpeg or .png files")
-    executor = chosen_executor(args)
-    dtype = torch.bfloat16 if args.device.startswith("cuda") else torch.float32
-    weights = find_checkpoint(args.model, args.checkpoint).absolute()
-    recipe = Sam2Recipe(args.model, weights, args.device, dtype, config)
-    settings = {
-        "model": args.model,
-        "weights": file_fingerprint(weights),
-        "dtype": str(dtype),
-        "generator": config,
-    }
-    with executor.open(recipe, shared=args.out, expected=recipe.identity) as pool:
-        store = extract_regions(
-            [picture.absolute() for picture in pictures],
-            pool,
-            settings,
-            out=args.out.absolute(),
-            shard_size=args.shard_size,
-            root=args.images.absolute(),
-        )
-    print(args.out / store.name)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--images", type=Path, required=True, help="pictures, also in subfolders: one per video"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the stores")
-    parser.add_argument("--model", choices=sorted(SIZES), default="sam2.1_hiera_l", help="SAM 2.1")
-    parser.add_argument("--checkpoint", type=Path, help="its .pt file (default: the fetched one)")
-    parser.add_argument("--device", default="cpu", help="torch device")
-    parser.add_argument("--limit", type=int, help="number of pictures (default: all)")
-    parser.add_argument("--take-every", type=int, default=1, help="use every n-th picture only")
-    parser.add_argument("--shard-size", type=int, default=500, help="pictures per shard")
-    meanings = {field.name: "of the generator" for field in fields(Sam2MaskConfig)}
-    add_fields(parser, Sam2MaskConfig, meanings)
-    add_executor_options(parser)
-    return parser
-
+from vq2d.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["extract-regions", *sys.argv[1:]]))

@@ -1,86 +1,8 @@
-"""Fetch weight files into the cache, or list them."""
+"""The same as ``vq2d fetch-weights``."""
 
-from __future__ import annotations
-
-import argparse
-import logging
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from ren_core import weights
-from ren_core.errors import ConfigError, DataError
-from ren_core.weight_files import WeightFile, cache_dir, fetch, verified_path
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Fetch what was named; 0 done, 1 failed, 2 usage."""
-    args = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if args.list:
-        print(table())
-        return 0
-    try:
-        files = chosen(args.names)
-        if args.file is not None and len(files) != 1:
-            raise ConfigError(f"--file needs exactly one name, got {len(files)}")
-        for file in files:
-            print(f"{file.name}: {fetch(file, local=args.file)}")
-    except ConfigError as err:
-        print(err, file=sys.stderr)
-        return 2
-    except DataError as err:
-        print(err, file=sys.stderr)
-        return 1
-    return 0
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", default=["embedded"], help="'embedded' (default), 'all', or names"
-    )
-    parser.add_argument("--list", action="store_true", help="show every file and stop")
-    parser.add_argument("--file", type=Path, help="take this local copy of the file to be fetched")
-    return parser
-
-
-def chosen(names: Sequence[str]) -> list[WeightFile]:
-    """The files behind names and the group names ``embedded`` and ``all``, without repeats."""
-    groups = {"embedded": weights.EMBEDDED, "all": tuple(weights.FILES)}
-    flat = [member for name in names for member in groups.get(name, (name,))]
-    return [weights.find(name) for name in dict.fromkeys(flat)]
-
-
-def table() -> str:
-    """One line per file: name, MB, present, licence, source."""
-    rows = [("name", "MB", "present", "licence", "source")]
-    rows += [
-        (file.name, megabytes(file), state(file), file.licence, str(file.source))
-        for file in weights.FILES.values()
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
-    note = "about: size and sha256 are not known beforehand; the first download records them."
-    return "\n".join([f"cache: {cache_dir()}", *(line.rstrip() for line in lines), note])
-
-
-def megabytes(file: WeightFile) -> str:
-    """The size of a file as fetched: exact where it is checked, else as far as it is known."""
-    if file.size:
-        return f"{file.size / 1e6:.1f}"
-    return f"about {file.about / 1e6:.0f}" if file.about else "?"
-
-
-def state(file: WeightFile) -> str:
-    """Whether a file is in the cache and intact."""
-    try:
-        verified_path(file)
-    except DataError:
-        return "no"
-    return "yes"
-
+from vq2d.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["fetch-weights", *sys.argv[1:]]))

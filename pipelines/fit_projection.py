@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
-from tqdm import tqdm
 
-from vq2d.commands.shared import add_model_options, chosen_config, positive_count, run_command
+from ren_core.progress import tqdm
+from vq2d.commands.options import add_model_options, positive_count
+from vq2d.commands.shared import chosen_config, run_command
 from vq2d.localize.build import build_localizer
 from vq2d.localize.chunks import track_vectors
 from vq2d.localize.tokens import clip_tokens, open_tokens

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from ren_core.command import exit_code
 from ren_core.encoders.catalog import EMBEDDED, load_embedded
@@ -25,6 +24,7 @@ from ren_core.encoders.embedded import (
 )
 from ren_core.encoders.whitening import Part, fit_composite
 from ren_core.errors import ConfigError, DataError
+from ren_core.progress import tqdm
 from ren_core.stages import atomic_path
 
 logger = logging.getLogger(__name__)

@@ -1,8 +1,8 @@
-"""Find where an object was last seen in your own video: see vq2d.commands.localize."""
+"""The same as ``vq2d localize``."""
 
 import sys
 
-from vq2d.commands.localize import main
+from vq2d.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["localize", *sys.argv[1:]]))

@@ -1,8 +1,8 @@
-"""Add videos to a memory: see vq2d.commands.remember."""
+"""The same as ``vq2d remember``."""
 
 import sys
 
-from vq2d.commands.remember import main
+from vq2d.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["remember", *sys.argv[1:]]))

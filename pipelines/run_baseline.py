@@ -1,8 +1,8 @@
-"""Answer an annotation file without learned features: see vq2d.commands.baseline."""
+"""The same as ``vq2d baseline``."""
 
 import sys
 
-from vq2d.commands.baseline import main
+from vq2d.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["baseline", *sys.argv[1:]]))

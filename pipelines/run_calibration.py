@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from eval.features import open_store
 from eval.reid.calibration import (
@@ -40,6 +39,7 @@ from pipelines.shared.reid import (
 from ren_core.command import exit_code
 from ren_core.encoders.base import PatchEncoder
 from ren_core.presets import PRESETS
+from ren_core.progress import tqdm
 from ren_core.stages import write_figures
 
 FLOORS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7)

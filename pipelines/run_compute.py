@@ -40,16 +40,11 @@ from pipelines.shared.job_cost import measure_job
 from ren_core.command import check_device, exit_code
 from ren_core.encoders.catalog import NAMES, build_encoder
 from ren_core.images import read_image
-from ren_core.sam2.model import SIZES, Sam2Model
+from ren_core.sam2.model import Sam2Model
+from ren_core.sam2.settings import SIZES
 from ren_core.stages import write_figures, write_json
-from vq2d.commands.shared import (
-    SAMPLE,
-    add_preset_options,
-    annotations_of,
-    chosen_localizer,
-    peak_memory,
-    positive_count,
-)
+from vq2d.commands.options import add_preset_options, positive_count
+from vq2d.commands.shared import SAMPLE, annotations_of, chosen_localizer, peak_memory
 from vq2d.job.answerer import Answerer, ClipFiles
 
 SAM_SIZES = {f"sam_{size}": size for size in ("vit_b", "vit_l", "vit_h")}

@@ -24,14 +24,11 @@ from pipelines.shared.figures import (
     measure,
 )
 from ren_core.stages import write_figures
-from vq2d.commands.shared import (
-    add_model_options,
-    chosen_localizer,
-    run_command,
-    write_config,
-)
+from vq2d.commands.options import add_model_options
+from vq2d.commands.shared import chosen_localizer, run_command, write_config
+from vq2d.scoring.bootstrap import BootstrapConfig
 from vq2d.scoring.breakdown import Group, breakdown, count_losses
-from vq2d.scoring.compare import BootstrapConfig, compare
+from vq2d.scoring.compare import compare
 from vq2d.scoring.metrics import compute
 from vq2d.scoring.presence import (
     Score,

@@ -29,7 +29,8 @@ from pipelines.shared.reid import table
 from ren_core.command import check_device, exit_code
 from ren_core.errors import ConfigError
 from ren_core.stages import write_figures
-from vq2d.commands.shared import add_preset_options, chosen_config, positive_count
+from vq2d.commands.options import add_preset_options, positive_count
+from vq2d.commands.shared import chosen_config
 from vq2d.localize.build import build_localizer
 
 

@@ -18,12 +18,13 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from pipelines.shared.figures import CHOOSING, REPORTING, find_set
 from ren_core.errors import DataError
+from ren_core.progress import tqdm
 from ren_core.stages import write_figures
-from vq2d.commands.shared import add_preset_options, chosen_config, peak_memory, run_command
+from vq2d.commands.options import add_preset_options
+from vq2d.commands.shared import chosen_config, peak_memory, run_command
 from vq2d.ego4d.clips import clip_file
 from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import question_of

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from eval.features import open_store
 from eval.reid.pointing import evaluate_pointing
@@ -36,6 +35,7 @@ from pipelines.shared.reid import (
 )
 from ren_core.command import exit_code
 from ren_core.encoders.base import PatchEncoder
+from ren_core.progress import tqdm
 from ren_core.stages import write_figures
 
 RETRIEVAL_FIGURES = ("frame_ap", "r_precision", "auc", "pointing")

@@ -1,8 +1,8 @@
-"""Find where and when each queried object was last seen: see vq2d.commands.run."""
+"""The same as ``vq2d run``."""
 
 import sys
 
-from vq2d.commands.run import main
+from vq2d.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["run", *sys.argv[1:]]))

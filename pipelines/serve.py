@@ -1,8 +1,8 @@
-"""Open a page on a memory: see vq2d.commands.serve."""
+"""The same as ``vq2d serve``."""
 
 import sys
 
-from vq2d.commands.serve import main
+from vq2d.commands.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["serve", *sys.argv[1:]]))

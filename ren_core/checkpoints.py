@@ -43,7 +43,7 @@ def load_region_encoder(path: str | Path, *, expected_dim: int | None = None) ->
     if not path.is_file():
         raise DataError(
             f"no region encoder at {path}: give the path of an official checkpoint.pth or of a "
-            f".safetensors file, or fetch one with `python pipelines/fetch_weights.py --list`"
+            f".safetensors file, or fetch one with `vq2d fetch-weights --list`"
         )
     state = _read_own(path)[0] if path.suffix == ".safetensors" else _read_official(path)
     shape = head_shape(state, path)

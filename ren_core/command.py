@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import fields
 from typing import Any
-
-import torch
 
 from ren_core.errors import ConfigError, DataError, RunStoppedError, ShapeError, StaleStageError
 
@@ -26,7 +25,7 @@ def exit_code(
         0 done, 1 failed, 2 usage.
     """
     try:
-        return run() or 0
+        return copy_context().run(run) or 0  # what it sets of the context ends with it
     except usage as err:
         print(err, file=sys.stderr)
         return 2
@@ -43,6 +42,8 @@ def check_device(name: str | None) -> None:
     """
     if name is None:
         return
+    import torch  # late: a command line is read, and a file is scored, without it
+
     try:
         torch.zeros(1, device=name).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as err:

@@ -207,7 +207,7 @@ def read_mask_config(path: Path) -> dict[str, object]:
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors of a head and what is said of them."""
     if not path.is_file():
-        raise DataError(f"no mask head at {path}; train one with `python pipelines/train_masks.py`")
+        raise DataError(f"no mask head at {path}; train one with `vq2d train-masks`")
     state, metadata = read_network(path)
     if metadata.get("format") != FORMAT:
         raise DataError(f"{path} is no mask head: its format is {metadata.get('format')!r}")

@@ -78,7 +78,7 @@ class MaskModel:
         """Build a model from its head.
 
         Args:
-            head: ``"embedded"`` (ships here), or a file that pipelines/train_masks.py wrote.
+            head: ``"embedded"`` (ships here), or a file that ``vq2d train-masks`` wrote.
             compute: What runs it; None: torch in float32 on the CPU.
 
         Raises:

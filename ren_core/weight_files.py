@@ -76,7 +76,7 @@ def cache_dir() -> Path:
 
 def remedy(name: str) -> str:
     """The command that fetches a file."""
-    return f"run `python pipelines/fetch_weights.py {name}`"
+    return f"run `vq2d fetch-weights {name}`"
 
 
 def sha256_of(path: Path) -> str:
@@ -124,7 +124,7 @@ def verified_path(file: WeightFile) -> Path:
         if target.is_file():
             raise DataError(
                 f"{target} was not fetched by this program, so its size and sha256 are not known; "
-                f"`python pipelines/fetch_weights.py {file.name} --file {target}` takes it in"
+                f"`vq2d fetch-weights {file.name} --file {target}` takes it in"
             )
         raise DataError(f"weights {file.name!r} are not in {cache_dir()}; {advice}")
     record = json.loads(record_path(file).read_text())

@@ -31,7 +31,8 @@ from ren_core.errors import ConfigError
 from ren_core.images import to_batch, to_picture
 from ren_core.prompts import PointPrompts, grid_prompts, slic_prompts
 from ren_core.region_encoder import RegionEncoder
-from ren_core.sam2.masks import Sam2MaskConfig, Sam2Masks
+from ren_core.sam2.masks import Sam2Masks
+from ren_core.sam2.settings import Sam2MaskConfig
 
 Picture = NDArray[np.uint8]
 

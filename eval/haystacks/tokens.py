@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from eval.haystacks.protocol import Similarities
 from ren_core.errors import ConfigError
 from ren_core.images import read_image, to_tensor
 from ren_core.model import REN
+from ren_core.progress import tqdm
 from ren_core.stages import atomic_path, digest, open_stage
 from ren_core.transfer import RegionPooler, TransferConfig, TransferredRegions, transfer_regions
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from eval.masks.protocol import MaskAnswer, Method, Prompt, PromptKind, Thing
 from ren_core.geometry import Mask, box_iou
+from ren_core.progress import tqdm
 
 BATCH = 8
 """Prompts that a method is given at once, about as many as the main job gives."""

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
-from tqdm import tqdm
 
 from eval.ranking import average_precision, r_precision, roc_auc
 from eval.reid.tokens import Comparison, QueryKind, Tokenize, query_tokens
@@ -26,6 +25,7 @@ from ren_core.configuration import Count, configuration
 from ren_core.errors import DataError
 from ren_core.geometry import Mask
 from ren_core.images import Image
+from ren_core.progress import tqdm
 
 _Position = Annotated[int, Field(ge=0, le=10_000)]
 

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from eval.coco import ADVICE, CocoImage, CocoSplit
 from eval.retrieval.nearest import Search
@@ -25,6 +24,7 @@ from ren_core.errors import DataError
 from ren_core.geometry import Mask
 from ren_core.images import Image, read_image, to_tensor
 from ren_core.model import REN
+from ren_core.progress import tqdm
 from ren_core.prompts import grid_centres, mask_prompts
 from ren_core.regions import mask_on_grid
 from ren_core.stages import atomic_path, file_fingerprint, open_stage

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from eval.segmentation.config import HeadConfig, SegmentationConfig
 from eval.segmentation.data import SegmentationSet, resize_labels
@@ -19,6 +18,7 @@ from eval.segmentation.views import squashed, training_view
 from ren_core.encoders.base import EncoderSpec
 from ren_core.images import read_image, to_tensor
 from ren_core.model import REN
+from ren_core.progress import tqdm
 
 
 def fixed_views(

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from eval.segmentation.batches import augmented_batches, fixed_batches, fixed_views
 from eval.segmentation.config import Method, SegmentationConfig
@@ -23,6 +22,7 @@ from eval.segmentation.head import train_heads
 from eval.segmentation.predict import Encode, Heads, predict
 from ren_core.images import read_image
 from ren_core.model import REN
+from ren_core.progress import tqdm
 
 
 @dataclass(frozen=True, slots=True)

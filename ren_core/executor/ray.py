@@ -21,8 +21,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic
 
-import torch
-
 from ren_core.errors import ConfigError, RunStoppedError
 from ren_core.executor.base import Build, Done, Item, Pool, Progress, R, T, Worker
 
@@ -144,6 +142,8 @@ class RayActor(Generic[T, R]):
         """Load the models; the worker's identity, and the id of its node."""
         _log_with("start")
         probe.check()
+        import torch  # late: help needs no torch
+
         torch.set_num_threads(threads)
         self.worker = build()
         return dict(self.worker.identity), _ray().get_runtime_context().get_node_id()

@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import nn
 
-from ren_core.configuration import GridSize, Share, configuration
 from ren_core.errors import ShapeError
 from ren_core.images import Image
 from ren_core.regions import Rle
 from ren_core.sam2.model import fit_feature_sizes
-
-
-@configuration()
-class Sam2MaskConfig:
-    """Arguments of the generator; it would silently ignore a misspelt one.
-
-    Attributes:
-        points_per_side: Prompts per side of the image.
-        points_per_batch: Prompts that are decoded at once.
-        pred_iou_thresh: Least quality that the network predicts for a mask.
-        stability_score_thresh: Least stability of a mask under a shifted threshold.
-        box_nms_thresh: Masks whose boxes overlap more than this are duplicates.
-        min_mask_region_area: Smaller islands and holes are removed, in pixels.
-    """
-
-    points_per_side: GridSize = 32
-    points_per_batch: Annotated[int, Field(ge=1, le=128**2)] = 64
-    pred_iou_thresh: Share = 0.8
-    stability_score_thresh: Share = 0.9
-    box_nms_thresh: Share = 0.7
-    min_mask_region_area: Annotated[int, Field(ge=0, le=4096**2)] = 0
+from ren_core.sam2.settings import Sam2MaskConfig
 
 
 class Sam2Masks:

@@ -17,14 +17,8 @@ from torch import Tensor, nn
 
 from ren_core import weights
 from ren_core.errors import ConfigError, DataError
+from ren_core.sam2.settings import SIZES
 
-SIZES = {
-    "sam2.1_hiera_t": "sam2.1-hiera-tiny",
-    "sam2.1_hiera_s": "sam2.1-hiera-small",
-    "sam2.1_hiera_b+": "sam2.1-hiera-base-plus",
-    "sam2.1_hiera_l": "sam2.1-hiera-large",
-}
-"""Official names of the networks, and our names of their weight files."""
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 FEATURE_STRIDES = (4, 8, 16)  # px per cell of the feature maps that the mask decoder reads
 COARSEST_STRIDE = 32  # px per cell inside the encoder; image_size must be a multiple of it

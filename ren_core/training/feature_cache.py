@@ -12,11 +12,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 
 from ren_core.configuration import Count, Seed, configuration
 from ren_core.encoders.base import PatchEncoder
 from ren_core.engine.choice import autocast
+from ren_core.progress import tqdm
 from ren_core.stages import atomic_path, digest, open_stage
 from ren_core.training.samples import ViewSample, regions_of_view
 from ren_core.training.sources import Entry, RegionSource, picture_fingerprints

@@ -12,8 +12,9 @@ from ren_core.code_identity import code_digest
 from ren_core.command import check_device
 from ren_core.images import Image
 from ren_core.regions import Rle
-from ren_core.sam2.masks import Sam2MaskConfig, Sam2Masks
+from ren_core.sam2.masks import Sam2Masks
 from ren_core.sam2.model import Sam2Model
+from ren_core.sam2.settings import Sam2MaskConfig
 from ren_core.stages import file_fingerprint
 from ren_core.training.rle_store import ShardWriter
 

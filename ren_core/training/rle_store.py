@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ren_core.errors import DataError
 from ren_core.executor.base import Item, Pool, Progress
 from ren_core.geometry import Mask
 from ren_core.images import Image, read_image
+from ren_core.progress import tqdm
 from ren_core.regions import Rle
 from ren_core.stages import atomic_path, file_fingerprint, open_stage
 from ren_core.training.sources import Entry, RegionImage, file_identity, stack_masks
@@ -173,7 +173,7 @@ def store_source(store: Path) -> StoredRegions:
             lines.append((shard, offset))
             offset += len(line)
     if not entries:
-        raise DataError(f"no regions-*.jsonl in {store}; make it with pipelines/extract_regions.py")
+        raise DataError(f"no regions-*.jsonl in {store}; make it with `vq2d extract-regions`")
     if not entries[0].image.is_file():
         raise DataError(
             f"{entries[0].image} is not there any more; extract the regions of {store} again"

@@ -14,9 +14,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
 
 from ren_core.engine.choice import autocast
+from ren_core.progress import tqdm
 from ren_core.schedule import learning_rate_factor
 from ren_core.training.batches import Batch, BatchSource
 from ren_core.training.checkpoint import Progress, Row, load_checkpoint, save_checkpoint
@@ -85,7 +85,14 @@ def train(
 
     rows, started = list(progress.rows), time.monotonic() - progress.seconds
     sums, count = progress.sums, progress.count
-    for step in tqdm(range(progress.step, last), initial=progress.step, total=last, disable=None):
+    steps = tqdm(
+        range(progress.step, last),
+        desc="training",
+        initial=progress.step,
+        total=last,
+        disable=None if worker.rank == 0 else True,
+    )
+    for step in steps:
         losses = run.step(step)
         sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
         done, count = step + 1, count + 1

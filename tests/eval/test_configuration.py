@@ -11,9 +11,9 @@ from eval.reid.calibration import CalibrationConfig
 from eval.reid.protocol import ReidConfig
 from eval.retrieval.queries import QueryConfig
 from eval.segmentation.config import HeadConfig, Method, SegmentationConfig
-from pipelines.extract_frames import FrameConfig
 from tests.configurations import accepted_values, ends_of
 from tests.tiny import SPEC
+from vq2d.commands.frame_config import FrameConfig
 
 CONFIGURATIONS = [
     CompareConfig(),

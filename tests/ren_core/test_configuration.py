@@ -13,7 +13,7 @@ from pydantic import Field
 from ren_core.configuration import Cosine, Count, Zoom, changed, configuration
 from ren_core.errors import ConfigError
 from ren_core.presets import RENConfig
-from ren_core.sam2.masks import Sam2MaskConfig
+from ren_core.sam2.settings import Sam2MaskConfig
 from ren_core.stages import to_plain
 from ren_core.training.config import LossConfig, TrainConfig
 from ren_core.training.feature_cache import CacheConfig

@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from pipelines.fetch_weights import main
 from ren_core import weight_files, weights
+from ren_core.commands.fetch_weights import main
 from ren_core.errors import ConfigError, DataError
 from ren_core.weight_files import WeightFile, Wheel, fetch, sha256_of, verified_path
 from tests.places import ROOT
@@ -43,7 +43,7 @@ def test_fetched_from_an_address_and_recorded(source, cache):
 
 
 def test_missing_file_names_the_command(source):
-    with pytest.raises(DataError, match=r"run `python pipelines/fetch_weights\.py toy`"):
+    with pytest.raises(DataError, match=r"run `vq2d fetch-weights toy`"):
         verified_path(weight_file(source))
 
 
@@ -61,7 +61,7 @@ def test_damage_in_the_cache_is_noticed_and_mended(source, cache):
     file = weight_file(source)
     kept = fetch(file)
     kept.write_bytes(b"weightz" * 100)  # same size
-    with pytest.raises(DataError, match=r"has sha256 .*fetch_weights\.py toy"):
+    with pytest.raises(DataError, match=r"has sha256 .*vq2d fetch-weights toy"):
         verified_path(file)
     fetch(file)
     assert verified_path(file).read_bytes() == source.read_bytes()

@@ -8,20 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import get_args
 
 from ren_core.errors import ConfigError
 from ren_core.stages import write_json
-from vq2d.commands.shared import (
-    add_preset_options,
-    add_query_box,
+from vq2d.commands.options import (
     check_query_box,
-    forget_old,
     four_numbers,
-    opened_memory,
-    positive_count,
-    run_command,
 )
+from vq2d.commands.parsers import COMMANDS
+from vq2d.commands.shared import forget_old, opened_memory, run_command
 from vq2d.job.own_video import ask_by_moment
 from vq2d.localize.belief import doubt_about
 from vq2d.localize.views import views_of_pictures
@@ -35,66 +30,14 @@ from vq2d.show.page import write_index
 from vq2d.show.view import AnswerView, clock, view_of
 from vq2d.types import QueryKey, VisualQuery
 from vq2d.video.frames import open_video
-from vq2d.video.readers import ReaderName
 
 WITH_MASKS = {"coco", "fiftyone"}
 """The exports that hold masks."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        usage="%(prog)s --memory DIR (--query IMAGE ... | --video FILE --at SECONDS --box X,Y,W,H)",
-    )
-    parser.add_argument("--memory", type=Path, required=True, help="folder of the memory")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--query",
-        type=Path,
-        nargs="+",
-        metavar="IMAGE",
-        help="pictures of the object; the opaque part of one is the object",
-    )
-    what.add_argument(
-        "--video", metavar="FILE", help="a video that shows it: a path, or a name in the memory"
-    )
-    parser.add_argument(
-        "--at",
-        type=float,
-        metavar="SECONDS",
-        help="when it shows it; that occurrence itself is no answer",
-    )
-    parser.add_argument("--box", metavar="X,Y,W,H", help="where it is then, in pixels")
-    add_query_box(parser)
-    parser.add_argument(
-        "--before",
-        metavar="TIME",
-        help="only what was recorded before, such as 2026-11-20T18:00 (time of this machine)",
-    )
-    parser.add_argument("--top", type=positive_count, default=5, help="sightings at most (5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the sightings as JSON")
-    parser.add_argument(
-        "--export",
-        nargs="+",
-        choices=sorted(EXPORTS),
-        default=[],
-        help="write the tracks for other tools, into --out",
-    )
-    parser.add_argument("--label", default="object", help="name of the object in exports (object)")
-    parser.add_argument(
-        "--out", type=Path, help="folder for a page with pictures and for exports (none drawn)"
-    )
-    parser.add_argument(
-        "--reader", choices=get_args(ReaderName), default="av", help="what decodes videos (av)"
-    )
-    add_preset_options(parser)
-    return parser
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask; 0 an answer or a guess, 1 failed or nothing found, 2 usage."""
-    parser = build_parser()
+    parser = COMMANDS["ask"].parser("vq2d ask")
     args = parser.parse_args(argv)
     if (args.video is None) != (args.at is None) or (args.at is None) != (args.box is None):
         parser.error("--video, --at and --box belong together")

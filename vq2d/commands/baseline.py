@@ -6,10 +6,10 @@ import argparse
 import logging
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from ren_core.command import exit_code
-from vq2d.commands.shared import annotations_of, positive_count
+from vq2d.commands.parsers import COMMANDS
+from vq2d.commands.shared import annotations_of
 from vq2d.job.baselines import (
     Baseline,
     TemplateConfig,
@@ -24,35 +24,9 @@ from vq2d.scoring.report import evaluate_run
 logger = logging.getLogger("run_baseline")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder in the ego4d CLI's layout")
-    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
-    parser.add_argument(
-        "--method",
-        choices=("held", "template"),
-        required=True,
-        help="held: a box of half the frame's sides in its middle, over all frames before the "
-        "query; template: the last peak of normalised cross-correlation with the visual crop",
-    )
-    parser.add_argument(
-        "--skip-around-crop",
-        type=int,
-        default=0,
-        metavar="N",
-        help="of template: no answer within N frames of the visual crop, such as 15 (0)",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument(
-        "--limit", type=positive_count, metavar="N", help="answer and score the first N queries"
-    )
-    return parser
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Answer, write, score; 0 done, 1 something failed, 2 usage."""
-    args = build_parser().parse_args(argv)
+    args = COMMANDS["baseline"].parser("vq2d baseline").parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     return exit_code(lambda: run(args))
 

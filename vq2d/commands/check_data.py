@@ -11,8 +11,9 @@ from pathlib import Path
 from ren_core.command import check_device, exit_code
 from ren_core.engine.choice import Compute
 from ren_core.errors import DataError
-from vq2d.commands.shared import add_preset_options, annotations_of, chosen_config
-from vq2d.ego4d.annotations import FILE_NAMES, Annotations, Clip
+from vq2d.commands.parsers import COMMANDS
+from vq2d.commands.shared import annotations_of, chosen_config
+from vq2d.ego4d.annotations import Annotations, Clip
 from vq2d.ego4d.clips import clip_file, clip_frames
 from vq2d.job import estimate
 from vq2d.localize.build import build_token_encoder
@@ -46,34 +47,6 @@ class ClipReport:
         return estimate.SearchedClip(self.num_frames, max(ends, default=0))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data", type=Path, required=True, help="output directory of the ego4d CLI"
-    )
-    parser.add_argument("--split", choices=tuple(FILE_NAMES), default="val", help="default: val")
-    parser.add_argument("--limit", type=int, metavar="N", help="check only the first N clips")
-    parser.add_argument("--all", action="store_true", help="list every clip, however many")
-    parser.add_argument(
-        "--write-uids", type=Path, metavar="FILE", help="write the uids to fetch to this file"
-    )
-    parser.add_argument(
-        "--tokens-per-crop",
-        type=int,
-        metavar="N",
-        help="tokens kept per crop by a preset that merges them (every prompt of the grid)",
-    )
-    parser.add_argument(
-        "--seconds-per-crop",
-        type=float,
-        metavar="SECONDS",
-        help="encoding time of one crop (measured here, if the preset's weights are at hand)",
-    )
-    add_preset_options(parser)
-    return parser
-
-
 def inspect_clip(root: Path, clip: Clip) -> ClipReport:
     """Find a clip's file and read its header."""
     path = clip_file(root, clip)
@@ -95,16 +68,20 @@ def inspect_clip(root: Path, clip: Clip) -> ClipReport:
 
 def clip_table(reports: Sequence[ClipReport]) -> list[str]:
     """One aligned line per clip."""
-    line = "{:<36}  {:>7}  {:<10}  {:>6}  {:>9}  {:>6}  {}"
-    rows = [line.format("clip", "queries", "file", "fps", "size", "frames", "").rstrip()]
+    import pandas as pd
+
+    rows = []
     for report in reports:
         timeline, clip = report.timeline, report.clip
         rate = f"{timeline.average_rate:.2f}" if timeline else "-"
         size = f"{timeline.size_hw[1]}x{timeline.size_hw[0]}" if timeline else "-"
         uid = clip.clip_uid or f"(null, of {clip.video_uid[:8]})"
-        cells = (uid, len(clip.queries), report.state, rate, size, report.num_frames, report.note)
-        rows.append(line.format(*cells).rstrip())
-    return rows
+        cells = (len(clip.queries), report.state, rate, size, report.num_frames)
+        rows.append((uid, *cells, f"  {report.note}".rstrip()))
+    table = pd.DataFrame(rows, columns=["clip", "queries", "file", "fps", "size", "frames", ""])
+    table[""] = table[""].str.ljust(max(map(len, table[""])))
+    text = table.set_index("clip").rename_axis(None).to_string(max_colwidth=None)
+    return [line.rstrip() for line in text.splitlines()]
 
 
 def size_table(
@@ -200,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     A clip with a null uid counts like any other: a run fails for its queries, too, unless the
     full-scale video is there to cut it from. Clips without queries are not needed.
     """
-    args = build_parser().parse_args(argv)
+    args = COMMANDS["check-data"].parser("vq2d check-data").parse_args(argv)
     return exit_code(lambda: run(args))
 
 

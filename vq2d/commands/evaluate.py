@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ren_core.command import add_fields, typed_fields
+from ren_core.command import typed_fields
 from ren_core.errors import ConfigError, DataError
 from ren_core.stages import write_figures, write_text
+from vq2d.commands.parsers import COMMANDS
 from vq2d.ego4d.documents import (
     Document,
     has_truth,
@@ -25,8 +26,9 @@ from vq2d.ego4d.documents import (
     valid_query_sets,
 )
 from vq2d.ego4d.submission import repair, validate
+from vq2d.scoring.bootstrap import BootstrapConfig
 from vq2d.scoring.breakdown import read_traces
-from vq2d.scoring.compare import BootstrapConfig, compare
+from vq2d.scoring.compare import compare
 from vq2d.scoring.metrics import per_query
 from vq2d.scoring.report import (
     print_comparison,
@@ -40,7 +42,7 @@ logger = logging.getLogger("evaluate_vq2d")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Validate, score, break down or compare; 0 done, 1 invalid or failed, 2 usage."""
-    parser = build_parser()
+    parser = COMMANDS["evaluate"].parser("vq2d evaluate")
     args = parser.parse_args(argv)
     check_usage(parser, args)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -52,36 +54,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (DataError, OSError) as err:
         print(err, file=sys.stderr)
         return 1
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--predictions",
-        type=Path,
-        required=True,
-        nargs="+",
-        metavar="FILE",
-        help="submission JSON, or two of them to compare",
-    )
-    parser.add_argument("--annotations", type=Path, required=True, help="Ego4D annotation JSON")
-    parser.add_argument("--json", type=Path, help="write figures, groups and rows per query here")
-    parser.add_argument("--validate-only", action="store_true", help="check the form, no figures")
-    parser.add_argument(
-        "--repair", type=Path, help="write a mended submission here and go on with it"
-    )
-    parser.add_argument("--trace", type=Path, help="JSON of what each stage knew, by query key")
-    parser.add_argument(
-        "--version", help="version that the submission must carry (the annotation file's)"
-    )
-    meanings = {
-        "resamples": "of two submissions: number of bootstrap resamples",
-        "seed": "of the bootstrap",
-        "unit": "what the bootstrap draws, query or clip (all queries of a clip at once)",
-    }
-    add_fields(parser, BootstrapConfig, meanings)
-    return parser
 
 
 def check_usage(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

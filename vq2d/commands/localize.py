@@ -6,17 +6,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from vq2d.commands.shared import (
-    add_model_options,
-    add_query_box,
-    check_query_box,
-    chosen_localizer,
-    four_numbers,
-    run_command,
-    write_config,
-)
+from ren_core.progress import events_to, tqdm
+from vq2d.commands.options import check_query_box, four_numbers
+from vq2d.commands.parsers import COMMANDS
+from vq2d.commands.shared import chosen_localizer, run_command, write_config
 from vq2d.job.own_video import (
     FPS,
     Asked,
@@ -36,38 +29,9 @@ NOT_THERE = 3
 """Exit code if the object is probably not in the video."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        usage="%(prog)s VIDEO (--query IMAGE ... | --at SECONDS --box X,Y,W,H) [options]",
-    )
-    parser.add_argument("video", type=Path, help="a video of any rate and size")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--query",
-        type=Path,
-        nargs="+",
-        metavar="IMAGE",
-        help="pictures of the object, after the video; the opaque part of one is the object",
-    )
-    what.add_argument(
-        "--at",
-        type=float,
-        metavar="SECONDS",
-        help="when the video shows it; that occurrence itself is no answer",
-    )
-    parser.add_argument("--box", metavar="X,Y,W,H", help="where it is then, in pixels (with --at)")
-    add_query_box(parser)
-    parser.add_argument("--until", type=float, metavar="SECONDS", help="search up to here (end)")
-    parser.add_argument("--out", type=Path, help="folder of the results (runs/localize-VIDEO)")
-    add_model_options(parser)
-    return parser
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask, search, draw; 0 an answer, 1 failed, 2 usage, 3 probably not there (a guess or none)."""
-    parser = build_parser()
+    parser = COMMANDS["localize"].parser("vq2d localize")
     args = parser.parse_args(argv)
     if (args.at is None) != (args.box is None):
         parser.error("--at and --box belong together")
@@ -83,6 +47,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     out = args.out or Path("runs") / f"localize-{args.video.stem}"
     config, networks = localizer.config, str(localizer.models.encoder.ren.compute)
     write_config(args, out, preset=name, command=command, config=config, networks=networks)
+    events_to(out / "events.jsonl")
     with tqdm(total=asked.question.search_end, desc="tokens", unit="frame", disable=None) as bar:
         found = localize_in(
             frames,

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-import importlib
+import argparse
 import sys
 from collections.abc import Sequence
 
-COMMANDS = {
-    "localize": "find where an object was last seen in one video",
-    "remember": "add videos to a memory",
-    "ask": "ask a memory where an object was last seen",
-    "serve": "open a page on which a memory is asked",
-    "memory": "list, check or remove what a memory holds",
-    "run": "answer an annotation file of Ego4D's visual queries",
-    "merge": "make one submission of the parts of several machines",
-    "evaluate": "score a submission",
-    "check-data": "look for damage in an annotation file and its clips",
-    "baseline": "figures of simple ways to answer",
-}
+import shtab
+
+from ren_core.commands.command_line import Command, all_parser, call
+from ren_core.commands.parsers import COMMANDS as MODEL_COMMANDS
+from vq2d.commands.parsers import COMMANDS as JOB_COMMANDS
+
+
+def add_completion(parser: argparse.ArgumentParser) -> None:
+    """Print a script that completes vq2d's words in a shell: eval "$(vq2d completion bash)"."""
+    parser.add_argument("shell", choices=shtab.SUPPORTED_SHELLS, help="which shell")
+
+
+COMPLETION = Command(add_completion, __name__)
+COMMANDS = {**JOB_COMMANDS, **MODEL_COMMANDS, "completion": COMPLETION}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Call the command that the first word names; its exit code, or 2."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help"):
-        print(usage())
-        return 0 if words else 2
-    name, *rest = words
-    if name not in COMMANDS:
-        print(f"vq2d: there is no command {name!r}\n{usage()}", file=sys.stderr)
-        return 2
-    module = importlib.import_module(f"vq2d.commands.{name.replace('-', '_')}")
-    code: int = module.main(rest)
-    return code
+    name = words[0] if words else ""
+    if name == "completion":
+        shell = COMPLETION.parser(f"vq2d {name}").parse_args(words[1:]).shell
+        print(shtab.complete(build_parser(), shell=shell))
+        return 0
+    if name in COMMANDS:
+        return call(COMMANDS[name], f"vq2d {name}", words[1:])
+    build_parser().parse_args(words)  # help, or a mistake
+    return 2
 
 
-def usage() -> str:
-    """The commands, a line each."""
-    lines = [f"  {name:<12}{what}" for name, what in COMMANDS.items()]
-    return "\n".join(["usage: vq2d COMMAND ... (vq2d COMMAND --help says more)", *lines])
+def build_parser() -> argparse.ArgumentParser:
+    """All commands."""
+    about = "Region tokens of images, and where an object was last seen in first-person video."
+    return all_parser("vq2d", COMMANDS, about)

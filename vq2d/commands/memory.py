@@ -9,30 +9,15 @@ from pathlib import Path
 
 from ren_core.command import exit_code
 from ren_core.errors import ConfigError
+from vq2d.commands.parsers import COMMANDS
 from vq2d.commands.shared import about, forget_old
 from vq2d.memory.catalogue import RememberedVideo
 from vq2d.memory.store import Store
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    actions = parser.add_subparsers(dest="action", required=True)
-    of_all = argparse.ArgumentParser(add_help=False)
-    of_all.add_argument("--memory", type=Path, required=True, help="folder of the memory")
-    listing = actions.add_parser("list", parents=[of_all], help="its videos, the latest first")
-    listing.add_argument("--json", action="store_true", help="as JSON")
-    actions.add_parser("check", parents=[of_all], help="read all files; 1 if something is wrong")
-    removal = actions.add_parser(
-        "remove", parents=[of_all], help="delete all that is kept of videos, answers as well"
-    )
-    removal.add_argument("videos", nargs="+", help="paths, file names or fingerprints")
-    return parser
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Look after a memory; 0 done, 1 failed or something is wrong, 2 usage."""
-    args = build_parser().parse_args(argv)
+    args = COMMANDS["memory"].parser("vq2d memory").parse_args(argv)
     actions = {"list": list_videos, "check": check, "remove": remove}
 
     def run() -> int:

@@ -7,17 +7,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
-
-from tqdm import tqdm
 
 from ren_core.engine.choice import Compute
 from ren_core.errors import ConfigError
 from ren_core.executor.base import Item, Pool
-from ren_core.executor.options import HERE, add_executor_options, chosen_executor
+from ren_core.executor.options import HERE, chosen_executor
+from ren_core.progress import events_to, tqdm
+from vq2d.commands.parsers import COMMANDS
 from vq2d.commands.shared import (
     about,
-    add_preset_options,
     chosen_config,
     chosen_preset,
     forget_old,
@@ -34,7 +32,6 @@ from vq2d.job.remembering import (
 from vq2d.localize.build import build_localizer
 from vq2d.memory.memory import Memory, open_store, remembering
 from vq2d.memory.store import Store
-from vq2d.video.readers import ReaderName
 
 VIDEO_ENDINGS = {
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
@@ -43,28 +40,9 @@ VIDEO_ENDINGS = {
 UNITS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("paths", type=Path, nargs="+", help="videos, and folders of videos")
-    parser.add_argument("--memory", type=Path, required=True, help="folder of the memory")
-    parser.add_argument(
-        "--forget-after",
-        metavar="TIME",
-        help="remove recordings older than this from now on, such as 30d, 12h or 8w; never: keep "
-        "all",
-    )
-    parser.add_argument(
-        "--reader", choices=get_args(ReaderName), default="av", help="what decodes videos (av)"
-    )
-    add_preset_options(parser)
-    add_executor_options(parser)
-    return parser
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Remember; 0 all is known now, 1 some file failed, 2 usage."""
-    args = build_parser().parse_args(argv)
+    args = COMMANDS["remember"].parser("vq2d remember").parse_args(argv)
     return run_command("remember", argv, args, run)
 
 
@@ -87,6 +65,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     store = open_store(args.memory, localizer, name)
     if args.forget_after is not None:
         store.configure(replace(store.settings, forget_after_s=forget_after_s))
+    events_to(store.folder / "events.jsonl")
     forget_old(store)
     memory = Memory(store, localizer, reader=args.reader)
     rememberer = Rememberer(memory)

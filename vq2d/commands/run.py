@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ren_core.errors import ConfigError
-from ren_core.executor.options import HERE, add_executor_options, chosen_executor
+from ren_core.executor.options import HERE, chosen_executor
+from ren_core.progress import events_to
 from ren_core.stages import file_fingerprint
+from vq2d.commands.options import DATA_PLACES
+from vq2d.commands.parsers import COMMANDS
 from vq2d.commands.shared import (
     SAMPLE,
-    add_model_options,
     annotations_of,
     chosen_localizer,
     chosen_preset,
     peak_memory,
-    positive_count,
     run_command,
     wished_compute,
     write_config,
@@ -40,68 +40,13 @@ from vq2d.scoring.metrics import compute
 from vq2d.scoring.report import evaluate_run, print_groups
 from vq2d.show.gallery import draw_all, write_page
 
-DATA_PLACES = ("data/ego4d", "data/ego4d_data")
-
 logger = logging.getLogger("run_vq2d")
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--split", default="val", choices=("train", "val", "test"))
-    parser.add_argument(
-        "--data",
-        type=Path,
-        help="folder in the ego4d CLI's layout (searched in "
-        f"{', '.join(DATA_PLACES)}; else the embedded sample)",
-    )
-    parser.add_argument("--out", type=Path, help="folder of the results (runs/vq2d-...)")
-    parser.add_argument(
-        "--limit",
-        type=positive_count,
-        metavar="N",
-        help="answer and score the first N queries only",
-    )
-    parser.add_argument(
-        "--version", help="version to write in the submission (the annotation file's)"
-    )
-    parser.add_argument(
-        "--shard",
-        type=shard,
-        metavar="I/N",
-        help="answer the clips of the I-th of N shards only, and write part.json in the place of "
-        "submission.json; vq2d merge puts the parts together",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="answer again what has an answer")
-    parser.add_argument("--no-videos", action="store_true", help="draw summaries only")
-    parser.add_argument(
-        "--oracle",
-        nargs="+",
-        action="extend",
-        default=[],
-        choices=tuple(ORACLES),
-        dest="oracles",
-        help="also score with the truth in the place of a stage, which shows what that stage "
-        "loses: seeds (the true box at the found frame: segmentation), outlines (those of the true "
-        "boxes in the found track: the tracker's outline), occurrence (the candidate in the true "
-        "track: the choice)",
-    )
-    parser.add_argument(
-        "--true-seeds",
-        action="append_const",
-        const="seeds",
-        dest="oracles",
-        help="the same as --oracle seeds",
-    )
-    add_model_options(parser)
-    add_executor_options(parser)
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the stages; 0 done, 1 something failed, 2 usage."""
-    args = build_parser().parse_args(argv)
-    return run_command("run_vq2d", argv, args, run)
+    args = COMMANDS["run"].parser("vq2d run").parse_args(argv)
+    return run_command("run", argv, args, run)
 
 
 def run(args: argparse.Namespace, command: str) -> int:
@@ -132,6 +77,7 @@ def run(args: argparse.Namespace, command: str) -> int:
         if args.executor != HERE:
             print(f"networks: {networks}, of every worker (--engine, --dtype and --device choose)")
         write_config(args, out, preset=name, command=command, config=config, networks=networks)
+        events_to(out / "events.jsonl")
         runner = Runner(annotations, files, pool, cache=args.cache)
         report = runner.run(limit=args.limit, only=part, overwrite=args.overwrite)
     asked = None if part is None else report.asked
@@ -160,21 +106,16 @@ def run(args: argparse.Namespace, command: str) -> int:
         print_groups([Group("the run itself", "", len(scores.rows), compute(scores.rows)), *groups])
     write_failures(report, out)
     print_end(report, time.perf_counter() - started)
-    written = "submission" if part is None else "part"
-    print(f"{written:<12}{out / written}.json\npictures    {page}")
-    if report.troubles:
-        print(f"failures    {out / 'failures.json'}")
+    print_written(out, page, report, is_part=part is not None)
     return 0 if is_valid and not report.troubles else 1
 
 
-def shard(text: str) -> tuple[int, int]:
-    """Number and count of ``I/N``, as the type of an option."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise argparse.ArgumentTypeError(
-            f"must be I/N with I from 1 to N, such as 2/8, got {text!r}"
-        )
-    return int(found[1]), int(found[2])
+def print_written(out: Path, page: Path, report: RunReport, *, is_part: bool) -> None:
+    """Where the results lie."""
+    written = "part" if is_part else "submission"
+    print(f"{written:<12}{out / written}.json\npictures    {page}")
+    if report.troubles:
+        print(f"failures    {out / 'failures.json'}")
 
 
 def chosen_work(
@@ -251,5 +192,10 @@ def find_data(given: Path | None) -> Path:
     for place in DATA_PLACES:
         if has_annotations(Path(place)):
             return Path(place)
+    if not SAMPLE.is_dir():
+        raise ConfigError(
+            f"no Ego4D folder was given, and none is in {', '.join(DATA_PLACES)}; name one with "
+            "--data (the embedded sample is in a clone of the repository only)"
+        )
     print("No Ego4D folder was given or found: this run uses the embedded sample (data/sample).")
     return SAMPLE

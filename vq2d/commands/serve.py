@@ -5,34 +5,18 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
 
 from ren_core.errors import ConfigError
-from vq2d.commands.shared import add_preset_options, forget_old, opened_memory, run_command
+from vq2d.commands.parsers import COMMANDS
+from vq2d.commands.shared import forget_old, opened_memory, run_command
 from vq2d.memory.store import Store
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--memory", type=Path, required=True, help="folder of the memory")
-    parser.add_argument("--open", action="store_true", help="open the page in the browser")
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; with one that others can reach, the printed address holds a "
-        "token (127.0.0.1)",
-    )
-    parser.add_argument("--port", type=int, default=8421, help="port; 0: any that is free (8421)")
-    add_preset_options(parser)
-    return parser
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until Ctrl-C; 0 ended, 1 failed, 2 usage."""
-    args = build_parser().parse_args(argv)
+    args = COMMANDS["serve"].parser("vq2d serve").parse_args(argv)
     return run_command("serve", argv, args, run)
 
 

@@ -8,12 +8,11 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
 
 import torch
 
 from ren_core.command import check_device, exit_code
-from ren_core.engine.choice import Compute, EngineName
+from ren_core.engine.choice import Compute
 from ren_core.errors import ConfigError, DataError
 from ren_core.executor.compute import ComputeWish
 from ren_core.executor.options import HERE
@@ -48,14 +47,6 @@ def annotations_of(root: Path, split: str) -> Annotations:
     return load_annotations(annotation_path(root, split))
 
 
-def positive_count(text: str) -> int:
-    """A whole number of at least 1, as the type of an option."""
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {count}")
-    return count
-
-
 def peak_memory() -> str:
     """The most resident memory that this process has had; empty where that is not known."""
     if sys.platform != "linux":
@@ -63,57 +54,6 @@ def peak_memory() -> str:
     import resource  # not on Windows
 
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB at most"
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Preset, changes to it, device, precision and cache."""
-    add_preset_options(parser)
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=Path("runs/cache"),
-        help="folder of tokens and answers, shared by runs (runs/cache)",
-    )
-    parser.add_argument(
-        "--reader",
-        choices=get_args(ReaderName),
-        default="av",
-        help="what decodes videos; decord is for MP4 of constant rate only (av)",
-    )
-    parser.add_argument(
-        "--keep-cache-of",
-        metavar="DIGEST",
-        help='go on with the tokens that older code made, by the "code" in their stage.json',
-    )
-
-
-def add_preset_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Preset, changes to it, device and precision."""
-    parser.add_argument(
-        "--preset",
-        choices=sorted(PRESETS),
-        help="configuration (paper with a GPU and a SAM 2 checkpoint, else embedded)",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="changes",
-        help="change one value of the preset, such as search.top_k=10; repeatable",
-    )
-    parser.add_argument("--device", help="torch device (cuda where there is one, else cpu)")
-    parser.add_argument(
-        "--dtype",
-        choices=("float32", "bfloat16", "float16"),
-        help="precision of the networks (bfloat16 with openvino on a processor that has the "
-        "instructions, else float32)",
-    )
-    parser.add_argument(
-        "--engine",
-        choices=get_args(EngineName),
-        help="what computes the networks (openvino for the small ones on a processor, else torch)",
-    )
 
 
 def chosen_localizer(args: argparse.Namespace) -> tuple[str, Localizer]:
@@ -175,7 +115,7 @@ def default_preset(device: str) -> str:
 
 
 def run_command(
-    script: str,
+    name: str,
     argv: Sequence[str] | None,
     args: argparse.Namespace,
     run: Callable[[argparse.Namespace, str], int],
@@ -187,32 +127,9 @@ def run_command(
     def checked() -> int:
         if getattr(args, "executor", HERE) == HERE:  # else it is for other machines to say
             check_device(args.device)
-        return run(args, shlex.join(["python", f"pipelines/{script}.py", *typed]))
+        return run(args, shlex.join(["vq2d", name, *typed]))
 
     return exit_code(checked)
-
-
-def add_query_box(parser: argparse.ArgumentParser) -> None:
-    """The box in the one picture of ``--query``."""
-    parser.add_argument(
-        "--query-box",
-        metavar="X,Y,W,H",
-        help="where it is in the one picture of --query, in pixels of that picture held upright",
-    )
-
-
-def check_query_box(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End with a usage error if there is such a box and not one picture."""
-    if args.query_box is not None and len(args.query or ()) != 1:
-        parser.error("--query-box belongs to exactly one picture of --query")
-
-
-def four_numbers(option: str, text: str) -> list[float]:
-    """The numbers of a box as typed; how many there are is checked where they are used."""
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as err:
-        raise ConfigError(f"{option} needs four numbers X,Y,W,H in pixels, got {text!r}") from err
 
 
 def about(path: Path, reason: str) -> str:

@@ -41,7 +41,7 @@ def open_clip(root: Path, clip: Clip, *, reader: ReaderName = "av") -> VideoFram
     path = clip_file(root, clip)
     if path is None:
         whole = root / "v2" / "full_scale" / f"{clip.video_uid}.mp4"
-        command = "pipelines/check_data.py prints the command that fetches it"
+        command = "`vq2d check-data` prints the command that fetches it"
         if clip.clip_uid is None:
             raise DataError(
                 f"this clip has no file of its own (its uid is null) and can only be cut from its "

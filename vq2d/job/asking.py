@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from ren_core.progress import tqdm
 from ren_core.stages import open_stage, write_json
 from vq2d.job.absence import Pair
 from vq2d.job.answerer import Answerer

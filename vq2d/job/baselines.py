@@ -9,12 +9,12 @@ from typing import Annotated
 import cv2
 import numpy as np
 from pydantic import Field
-from tqdm import tqdm
 
 from ren_core.configuration import ImageSize, Share, configuration
 from ren_core.errors import DataError
 from ren_core.geometry import Boxes, clip_boxes
 from ren_core.images import Image
+from ren_core.progress import tqdm
 from vq2d.ego4d.annotations import Annotations
 from vq2d.ego4d.clips import open_clip
 from vq2d.job.task import RunReport, Trouble

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
+from ren_core.progress import tqdm
 from vq2d.ego4d.annotations import Annotations
 from vq2d.ego4d.clips import open_clip
 from vq2d.ego4d.documents import Document

@@ -7,8 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from ren_core.engine.choice import Compute, choose_compute
 from ren_core.errors import ConfigError
+from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import Localizer
+from vq2d.localize.presets import preset
 from vq2d.localize.tokens import clip_tokens, open_tokens
 from vq2d.localize.views import view_in_frame, views_of_pictures
 from vq2d.types import (
@@ -75,13 +80,34 @@ def ask_by_pictures(
     return _asked(frames, views_of_pictures(pictures, box_xywh), None, until_seconds)
 
 
+def open_localizer(
+    preset_name: str = "embedded", *, changes: Sequence[str] = (), compute: Compute | None = None
+) -> Localizer:
+    """The five stages with the loaded models of a preset.
+
+    Args:
+        preset_name: ``"embedded"``, ``"paper"`` or ``"release"``.
+        changes: Of the preset, as ``"KEY=VALUE"``.
+        compute: What runs the networks; None: what fits the machine.
+
+    Raises:
+        ConfigError: If there is no such preset or a change does not fit it.
+        DataError: If weights are missing, with the command that fetches them.
+    """
+    config = preset(preset_name, changes)
+    if compute is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        compute = choose_compute(None, device, None, compiles=config.ren == "embedded")
+    return build_localizer(config, compute)
+
+
 def localize_in(
     frames: VideoFrames,
     question: Question,
     localizer: Localizer,
     *,
     cache: Path,
-    on_frames: Callable[[int], object],
+    on_frames: Callable[[int], object] = lambda _: None,
     keep_tokens_of: str | None = None,
 ) -> Localization:
     """Tokens of the video (kept in ``cache``), then the five stages."""

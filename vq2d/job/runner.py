@@ -10,9 +10,8 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ren_core.executor.base import Item, Pool
+from ren_core.progress import tqdm
 from vq2d.ego4d.annotations import Annotations, Clip
 from vq2d.job.answerer import ClipFiles, ClipReport, answer_path
 from vq2d.job.task import Answer, RunReport, Task, Trouble

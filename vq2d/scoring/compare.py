@@ -10,36 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
 
-from ren_core.configuration import Seed, configuration
 from ren_core.errors import DataError
+from vq2d.scoring.bootstrap import BootstrapConfig, Unit
 from vq2d.scoring.metrics import METRICS, QueryResult, compute
 from vq2d.scoring.resampled import Floats, Integers, resampled_figures
-
-Unit = Literal["query", "clip"]
 
 ALL_SETS = "all sets"
 INTERVAL = (2.5, 97.5)  # percentiles
 BLOCK = 1 << 18  # rows of queries that are ranked at once; bounds memory
-
-
-@configuration()
-class BootstrapConfig:
-    """What is drawn, and how often.
-
-    Attributes:
-        resamples: Their number.
-        seed: Of the draws.
-        unit: What is drawn: single queries, or clips with all their queries, which are alike.
-    """
-
-    resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
-    seed: Seed = 0
-    unit: Unit = "query"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

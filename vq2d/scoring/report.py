@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from vq2d.ego4d.annotations import Annotations
 from vq2d.ego4d.documents import AnnotatedQuery, Document, has_truth
 from vq2d.ego4d.submission import validate
 from vq2d.ego4d.validation import Problem
+from vq2d.scoring.bootstrap import BootstrapConfig
 from vq2d.scoring.breakdown import (
     FOUND,
     Group,
@@ -21,7 +21,7 @@ from vq2d.scoring.breakdown import (
     count_losses,
     lost_at,
 )
-from vq2d.scoring.compare import BootstrapConfig, Comparison
+from vq2d.scoring.compare import Comparison
 from vq2d.scoring.metrics import METRICS, PartialScores, QueryResult, compute, usable_rows
 from vq2d.types import QueryKey
 
@@ -108,12 +108,14 @@ def print_scores(rows: Sequence[QueryResult], traces: Mapping[str, Trace]) -> di
 
 def print_groups(groups: Sequence[Group]) -> None:
     """One line per group, one column per figure; a dash where a group is empty."""
-    print(f"\n{'':<40s}{'queries':>8s}" + "".join(f"{name:>10s}" for name in METRICS))
-    for group in groups:
-        values = [group.figures[name] for name in METRICS]
-        cells = ["-" if math.isnan(value) else f"{value:.3f}" for value in values]
-        name = f"{group.split:<18s}{group.label}"
-        print(f"{name:<40s}{group.count:>8d}" + "".join(f"{cell:>10s}" for cell in cells))
+    import pandas as pd  # takes as long to import as all of a small evaluation
+
+    table = pd.DataFrame(
+        [{"queries": group.count, **group.figures} for group in groups],
+        index=[f"{group.split:<18s}{group.label:<22s}" for group in groups],
+        columns=["queries", *METRICS],
+    )
+    print("\n" + table.to_string(na_rep="-", float_format="{:.3f}".format, col_space=9))
 
 
 def print_losses(rows: Sequence[QueryResult], traces: Mapping[str, Trace]) -> dict[str, Any]:

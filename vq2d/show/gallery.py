@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from tqdm import tqdm
-
+from ren_core.progress import tqdm
 from ren_core.stages import remove_leftovers
 from vq2d.ego4d.clips import open_clip
 from vq2d.job.task import Answer, RunReport, Trouble

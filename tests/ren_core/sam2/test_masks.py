@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ren_core.errors import ConfigError, ShapeError
-from ren_core.sam2.masks import Sam2MaskConfig, Sam2Masks
+from ren_core.sam2.masks import Sam2Masks
+from ren_core.sam2.settings import Sam2MaskConfig
 
 
 def test_sam2_masks_are_made_as_for_the_paper():

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from pipelines import train_ren
 from ren_core.checkpoints import load_region_encoder, read_config
+from ren_core.commands import train as train_ren
 from ren_core.errors import ConfigError, DataError
 from ren_core.training import run as run_module
 from ren_core.training.recipes import RECIPES, SourceUse, recipe

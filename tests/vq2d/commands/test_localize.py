@@ -199,7 +199,7 @@ def test_the_configuration_stands_beside_the_answer(ask, tmp_path):
     assert ask("--at", "0.8", "--box", box_text(4)) == 0
     written = json.loads((tmp_path / "out/config.json").read_text())
     assert written["preset"] == "tiny"
-    assert written["command"].startswith("python pipelines/localize.py ")
+    assert written["command"].startswith("vq2d localize ")
     assert written["config"]["search"]["top_k"] == CONFIG.search.top_k
     assert (tmp_path / "out/answer.json").is_file()
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -19,7 +17,7 @@ from ren_core.engine.choice import Compute
 from tests.clips import FRAMES, RED, frame, place
 from tests.job import CONFIG, tiny_localizer
 from tests.synthetic import write_video
-from vq2d.commands import ask, main, memory, remember, shared
+from vq2d.commands import ask, memory, remember, shared
 from vq2d.memory.store import Store
 
 SEARCH = replace(CONFIG, search=replace(CONFIG.search, keep_ratio=0.85))
@@ -188,19 +186,3 @@ def test_the_files_of_the_memory_itself_are_no_videos(tmp_path):
     shutil.copy(tmp_path / "a.mp4", tmp_path / "memory/proxy.mp4")
     found = remember.find_videos([tmp_path], tmp_path / "memory")
     assert [path.name for path in found] == ["a.mp4"]
-
-
-def test_one_command_calls_all_and_knows_its_own(capsys):
-    assert main.main([]) == 2
-    assert main.main(["--help"]) == 0
-    assert "remember" in capsys.readouterr().out
-    assert main.main(["forget"]) == 2
-    assert "there is no command 'forget'" in capsys.readouterr().err
-    assert main.main(["memory", "list", "--memory", "/nowhere"]) == 1
-    for name in main.COMMANDS:
-        with pytest.raises(SystemExit) as exit_of_help:
-            main.main([name, "--help"])
-        assert exit_of_help.value.code == 0
-    done = subprocess.run([sys.executable, "-m", "vq2d"], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "usage: vq2d COMMAND" in done.stdout

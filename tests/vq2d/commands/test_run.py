@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines import show_regions
 from ren_core import weights
+from ren_core.commands import regions as show_regions
 from ren_core.errors import DataError
 from tests.clips import clip_json, json_box
 from tests.synthetic import write_video

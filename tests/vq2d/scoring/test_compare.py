@@ -9,7 +9,8 @@ from scipy.stats import binom, norm
 from ren_core.errors import ConfigError, DataError
 from tests.query_results import row, rows_of
 from vq2d.scoring import compare as module
-from vq2d.scoring.compare import ALL_SETS, BootstrapConfig, compare, draw, pair_rows, pool
+from vq2d.scoring.bootstrap import BootstrapConfig
+from vq2d.scoring.compare import ALL_SETS, compare, draw, pair_rows, pool
 from vq2d.scoring.metrics import METRICS, compute
 from vq2d.types import QueryKey
 

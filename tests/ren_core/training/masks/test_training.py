@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipelines import train_masks
+from ren_core.commands import train_masks
 from ren_core.configuration import changed
 from ren_core.executor.here import InProcess
 from ren_core.geometry import box_iou, mask_to_box

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import extract_regions
+from ren_core.commands import extract_regions
 from ren_core.sam2 import model as sam2_model
 from ren_core.training import rle_store
 from ren_core.training.rle_store import store_source

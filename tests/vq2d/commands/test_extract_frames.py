@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines import extract_frames
-from pipelines.extract_frames import FrameConfig, clip_name, shrink
 from ren_core.images import list_image_tree
 from tests.places import SAMPLE
+from vq2d.commands import extract_frames
+from vq2d.commands.extract_frames import clip_name, shrink
+from vq2d.commands.frame_config import FrameConfig
 from vq2d.ego4d.annotations import load_annotations
 from vq2d.ego4d.clips import open_clip
 

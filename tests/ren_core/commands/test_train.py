@@ -7,15 +7,16 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines import train_ren
-from pipelines.train_ren import build_parser, open_sources, with_overrides
+from ren_core.commands import train as train_ren
+from ren_core.commands.parsers import COMMANDS
+from ren_core.commands.train import open_sources, with_overrides
 from ren_core.training.recipes import RECIPES, SourceUse, recipe
 
 REQUIRED = ["--out", "runs"]
 
 
 def _recipe(*flags, name="embedded"):
-    args = build_parser().parse_args([*REQUIRED, *flags])
+    args = COMMANDS["train"].parser().parse_args([*REQUIRED, *flags])
     return with_overrides(recipe(name), args)
 
 
@@ -72,15 +73,17 @@ def test_label_folders_are_a_source(tmp_path):
         (tmp_path / folder).mkdir()
         cv2.imwrite(str(tmp_path / folder / "a.png"), np.full((20, 20), 3, np.uint8))
     command = [*REQUIRED, "--labels", str(tmp_path / "im"), str(tmp_path / "maps")]
-    sources = open_sources(build_parser().parse_args(command))
+    sources = open_sources(COMMANDS["train"].parser().parse_args(command))
     assert list(sources) == ["labels"]
     assert sources["labels"].read(0).names.tolist() == [3]
 
 
 def test_every_kind_of_source_has_a_flag():
-    known = {action.dest for action in build_parser()._actions}
+    known = {action.dest for action in COMMANDS["train"].parser()._actions}
     assert set(train_ren.KINDS) <= known
-    assert all(a.help for a in build_parser()._actions if a.help is not argparse.SUPPRESS)
+    assert all(
+        a.help for a in COMMANDS["train"].parser()._actions if a.help is not argparse.SUPPRESS
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Commands about region tokens and their training: parse, build, call, report."""
