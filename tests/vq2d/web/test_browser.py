@@ -144,13 +144,12 @@ def test_a_box_is_dragged_and_the_answer_is_the_right_frame_with_the_box_on_it(
     with serving(memory) as url:
         page = open_page(url, **still)
         choose(page, "kitchen.mp4")
-        assert page.is_disabled("#ask")
+        assert page.is_hidden("#ask")
         scrub(page, 4)
         shown = pixels(page, f"{STAGE} img")
         assert np.abs(shown.astype(int) - frame(4)).mean() < 6
         drag_box(page, place(RED, 4))
         assert np.abs(box_on(page, STAGE, ".box") - place(RED, 4)).max() < 1
-        page.click("#ask")
         until(page, "#status", "e => e.textContent === 'Done.'")
         headline = page.inner_text("#shown .headline")
         assert re.search(r"found\s*Last seen", headline)
@@ -187,7 +186,70 @@ def test_the_box_is_placed_and_moved_by_keys(memory, open_page):
         assert np.abs(box_on(page, STAGE, ".box") - [37, 25, 62, 41]).max() < 0.5
         assert page.is_enabled("#ask")
         page.keyboard.press("Delete")
-        assert page.is_disabled("#ask")
+        assert page.is_hidden("#ask")
+
+
+def test_an_answer_takes_three_actions(memory, open_page, record_property):
+    """Choose the moment, drag, read; models that are tiny, so that the page's own time is told."""
+    with serving(memory) as url:
+        page = open_page(url)
+        choose(page, "kitchen.mp4")
+        actions = []
+
+        slider = page.locator("#finder input[type=range]")
+        slider.click(position={"x": slider.bounding_box()["width"] * 4.6 / 30, "y": 8})
+        page.wait_for_selector(f"{STAGE}[data-frame='4']")
+        actions.append("pause")
+
+        drag_box(page, place(RED, 4))
+        started = time.monotonic()
+        actions.append("drag")
+
+        page.wait_for_selector(f"{ANSWER} .mark", state="visible")
+        moment_s = time.monotonic() - started
+        until(page, "#status", "e => e.textContent === 'Done.'")
+        answer_s = time.monotonic() - started
+        assert "Last seen" in page.inner_text("#shown .headline")
+        actions.append("read")
+
+    assert actions == ["pause", "drag", "read"]
+    assert moment_s <= answer_s < 10
+    record_property("seconds to moment and box", moment_s)
+    record_property("seconds to the whole answer", answer_s)
+
+
+def test_a_box_that_is_drawn_anew_cancels_the_question_and_asks_anew(memory, open_page, held):
+    with serving(memory) as url:
+        page = open_page(url)
+        asked = []
+        page.on("request", lambda r: asked.append((r.method, r.url)) if "questions" in r.url else 0)
+        choose(page, "kitchen.mp4")
+        scrub(page, 4)
+        drag_box(page, place(RED, 4) + 6)
+        until(page, "#status", "e => e.textContent.startsWith('Seen')")
+        page.click(f"{STAGE} .box")  # is no other box
+        assert page.is_visible("#cancel")
+        drag_box(page, place(RED, 4) - np.array([6, 6, 0, 0]))
+        assert page.is_hidden("#ask")
+        held.set()
+        until(page, "#status", "e => e.textContent === 'Done.'")
+        assert [method for method, _ in asked if method != "GET"] == ["POST", "DELETE", "POST"]
+        assert page.locator("#before .card").count() == 1  # the first one was not answered
+
+
+def test_a_press_on_the_moving_picture_stops_it(tmp_path, open_page):
+    localizer = tiny_localizer(CONFIG)
+    memory = Memory(open_store(tmp_path / "memory", localizer, "tiny"), localizer)
+    memory.add(write_video(tmp_path / "numbered.mp4", map(numbered_frame, range(150)), 30))
+    with serving(memory) as url:
+        page = open_page(url)
+        until(page, "#finder video", "e => e.readyState >= 2")
+        page.click("#finder [aria-label=Play]")
+        until(page, "#finder video", "e => e.currentTime > 0.5")
+        page.click(STAGE)
+        until(page, STAGE, "e => e.dataset.frame > 0")
+        assert page.is_visible("#finder [aria-label=Play]")
+        assert page.is_hidden(f"{STAGE} .box")
 
 
 def test_a_photo_is_asked_about_and_what_is_no_photo_is_refused(memory, open_page, tmp_path):
@@ -250,7 +312,8 @@ def test_a_box_is_drawn_by_finger(memory, open_page):
             places = [{"x": shown["x"] + x, "y": shown["y"] + y} for x, y in points]
             finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
         assert np.abs(box_on(page, STAGE, ".box") - place(RED, 4)).max() < 1.5
-        assert page.is_enabled("#ask")
+        until(page, "#status", "e => e.textContent === 'Done.'")
+        assert page.evaluate("scrollY") > shown["y"]  # the answer has come into view
 
 
 def test_a_photo_is_dropped_and_what_is_no_picture_is_said_so(memory, open_page):
@@ -271,22 +334,28 @@ def test_a_photo_is_dropped_and_what_is_no_picture_is_said_so(memory, open_page)
         assert page.is_disabled("#ask")
 
 
-def test_a_page_that_is_reloaded_and_a_second_one_hear_of_the_same_question(
-    memory, open_page, monkeypatch
-):
+@pytest.fixture
+def held(memory, monkeypatch):
+    """Tracks are followed once this is set; until then, only moments are known."""
     follow, release = memory.localizer.follow, threading.Event()
 
-    def held(*arguments, **options):
+    def wait(*arguments, **options):
         release.wait(20)
         return follow(*arguments, **options)
 
-    monkeypatch.setattr(memory.localizer, "follow", held)
+    monkeypatch.setattr(memory.localizer, "follow", wait)
+    yield release
+    release.set()
+
+
+def test_a_page_that_is_reloaded_and_a_second_one_hear_of_the_same_question(
+    memory, open_page, held
+):
     with serving(memory) as url:
         page = open_page(url)
         choose(page, "kitchen.mp4")
         scrub(page, 4)
         drag_box(page, place(RED, 4))
-        page.click("#ask")
         until(page, "#status", "e => e.textContent.startsWith('Seen')")
         address = page.url
         assert "#question=" in address
@@ -294,7 +363,7 @@ def test_a_page_that_is_reloaded_and_a_second_one_hear_of_the_same_question(
         second = open_page(address)
         for one in (page, second):
             until(one, "#status", "e => e.textContent.startsWith('Seen')")
-        release.set()
+        held.set()
         for one in (page, second):
             until(one, "#status", "e => e.textContent === 'Done.'")
             assert one.locator("#shown .card").count() == 3

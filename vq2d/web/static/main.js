@@ -1,4 +1,5 @@
-// The page: choose a video, pause, draw a box or give photos, ask, follow the answer.
+// The page: choose a video, pause, draw a box, which asks by itself, or give photos and ask; follow
+// the answer.
 
 import * as api from "./api.js";
 import { AnswerView } from "./answer.js";
@@ -11,8 +12,11 @@ const finder = new Screen("the video");
 const box = new BoxEditor(finder);
 const pictures = new Pictures();
 const view = new AnswerView($("#shown"));
+const isNarrow = matchMedia("(max-width: 979px)");
 let running = null; // id of the question that is on its way
 let stop = () => {};
+let lastAsk = null; // what was asked last: a box, or files
+let isToBeRead = false; // whether the answer shall come into view as soon as there is one
 
 function say(text, kind = "") {
   $("#status").className = `grow ${kind}`;
@@ -26,12 +30,15 @@ function update() {
   const isVideo = way() === "video";
   $("#by-video").hidden = !isVideo;
   $("#by-pictures").hidden = isVideo;
-  $("#ask").disabled = running !== null || !(isVideo ? box.box : pictures.files.length);
+  const given = isVideo ? box.box : pictures.files;
+  $("#ask").hidden = isVideo && (given === null || given === lastAsk);
+  $("#ask").disabled = !given?.length || given === lastAsk;
   $("#cancel").hidden = running === null;
   $("#box-hint").textContent = box.box
     ? `Box at ${clock(finder.frame / 5)}, ${Math.round(box.box[2] - box.box[0])} × `
-      + `${Math.round(box.box[3] - box.box[1])} pixels. This sighting itself is no answer.`
-    : "Pause where the thing is shown, then drag a box around it.";
+      + `${Math.round(box.box[3] - box.box[1])} pixels. This sighting itself is no answer. `
+      + (box.box === lastAsk ? "A new box asks anew." : "Enter asks.")
+    : "Pause where the thing is shown, then drag a box around it: letting go asks.";
 }
 
 async function choose(video) {
@@ -103,29 +110,44 @@ function hear(kind, data) {
   if (kind === "sighting") { say("Looking for earlier sightings …", "busy"); view.add(data); }
   if (["queued", "searching", "moment", "sighting"].includes(kind)) return;
   running = null;
+  if (kind !== "done") lastAsk = null;
   if (kind === "done") { view.finish(); say(view.sightings.length ? "Done." : "Not found."); }
   if (kind === "failed") say(data.error, "wrong");
   if (kind === "cancelled") say("Cancelled.");
   if (kind === "lost") say("This question is not known any more; ask it again.", "wrong");
   $("#no-answer").hidden = !$("#shown").hidden;
+  if (kind === "done" && !view.sightings.length) bringIntoView();
   if (kind === "done") history.replaceState(null, "", `#answer=${data.answer}`);
   update();
   listAnswers().catch(fail);
 }
 
+/** Ask what is given; the question that is on its way is cancelled. */
 async function ask() {
-  $("#ask").disabled = true;
+  const isVideo = way() === "video", mine = isVideo ? box.box : pictures.files;
+  lastAsk = mine;
+  update();
   say("Sending …", "busy");
+  stop();
   try {
-    const id = way() === "video"
-      ? await api.askBox(finder.info.id, box.at, box.box) : await api.askPictures(pictures.files);
+    if (running !== null) await api.cancel(running).catch(() => {}); // it may be over
+    running = null;
+    const id = isVideo ? await api.askBox(finder.info.id, box.at, mine) : await api.askPictures(mine);
+    if (lastAsk !== mine) return void api.cancel(id).catch(fail);
     history.replaceState(null, "", `#question=${id}`);
+    isToBeRead = isNarrow.matches;
     follow(id);
-    if (matchMedia("(max-width: 979px)").matches) $("#answer").scrollIntoView({ block: "start" });
   } catch (error) {
+    if (lastAsk !== mine) return;
+    lastAsk = null;
     fail(error);
     update();
   }
+}
+
+function bringIntoView() {
+  if (isToBeRead) $("#answer").scrollIntoView({ block: "start" });
+  isToBeRead = false;
 }
 
 async function open(id) {
@@ -153,8 +175,10 @@ $("#place-box").onclick = () => box.place();
 $("#ask").onclick = ask;
 $("#cancel").onclick = () => running && api.cancel(running).catch(fail);
 for (const radio of document.querySelectorAll("input[name=way]")) radio.onchange = update;
-box.addEventListener("change", update);
+box.addEventListener("change", () => { isToBeRead = false; update(); });
+box.addEventListener("given", ask);
 pictures.addEventListener("change", update);
+view.screen.addEventListener("still", bringIntoView);
 finder.addEventListener("trouble", () => say("This frame cannot be read; is the file still there?", "wrong"));
 addEventListener("hashchange", route);
 update();
