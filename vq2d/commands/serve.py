@@ -18,6 +18,14 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--memory", type=Path, required=True, help="folder of the memory")
+    parser.add_argument(
+        "--videos",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders whose videos may be added on the page (none; files can always be sent)",
+    )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument(
         "--host",
@@ -47,8 +55,11 @@ def run(args: argparse.Namespace, command: str) -> int:
         )
     from vq2d.web.server import serve  # optional
 
+    for folder in args.videos:
+        if not folder.is_dir():
+            raise ConfigError(f"--videos takes folders, and {folder} is none; name others")
     store = Store(args.memory)
     forget_old(store)
     _, memory = opened_memory(args, store)
-    serve(memory, args.host, args.port, is_opened=args.open)
+    serve(memory, args.host, args.port, videos=args.videos, is_opened=args.open)
     return 0

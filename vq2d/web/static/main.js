@@ -1,8 +1,10 @@
 // The page: choose a video, pause, draw a box, which asks by itself, or give photos and ask; follow
 // the answer.
 
+import { Adding } from "./adding.js";
 import * as api from "./api.js";
 import { AnswerView } from "./answer.js";
+import { isBelieved } from "./belief.js";
 import { BoxEditor } from "./box.js";
 import { $, clock, make, when } from "./dom.js";
 import { Pictures } from "./pictures.js";
@@ -11,11 +13,12 @@ import { Screen } from "./screen.js";
 const finder = new Screen("the video");
 const box = new BoxEditor(finder);
 const pictures = new Pictures();
+const adding = new Adding();
 const view = new AnswerView($("#shown"));
 const isNarrow = matchMedia("(max-width: 979px)");
 let running = null; // id of the question that is on its way
 let stop = () => {};
-let lastAsk = null; // what was asked last: a box, or files
+let lastAsk = null; // what was asked last: a box, or photos
 let isToBeRead = false; // whether the answer shall come into view as soon as there is one
 
 function say(text, kind = "") {
@@ -30,7 +33,7 @@ function update() {
   const isVideo = way() === "video";
   $("#by-video").hidden = !isVideo;
   $("#by-pictures").hidden = isVideo;
-  const given = isVideo ? box.box : pictures.files;
+  const given = isVideo ? box.box : pictures.photos;
   $("#ask").hidden = isVideo && (given === null || given === lastAsk);
   $("#ask").disabled = !given?.length || given === lastAsk;
   $("#cancel").hidden = running === null;
@@ -41,10 +44,14 @@ function update() {
     : "Pause where the thing is shown, then drag a box around it: letting go asks.";
 }
 
-async function choose(video) {
+function press(video) {
   for (const tile of $("#videos").children) {
     tile.setAttribute("aria-pressed", String(tile.dataset.id === video.id));
   }
+}
+
+async function choose(video) {
+  press(video);
   box.set(null);
   await finder.load(video.id).catch(fail);
 }
@@ -64,10 +71,14 @@ async function listVideos() {
   const noun = videos.length === 1 ? "video" : "videos";
   $("#facts").textContent = videos.length
     ? `${videos.length} ${noun}, ${clock(seconds)} in all. Nothing leaves this machine.`
-    : "The memory holds no video yet; add some with `vq2d remember`.";
+    : "The memory holds no video yet; add some here, or with `vq2d remember`.";
   $("#videos").replaceChildren(...videos.map(tileOf));
-  const first = videos.find((video) => video.is_there);
-  if (first) await choose(first);
+  const isThere = videos.some((video) => video.is_there);
+  for (const part of ["#finder", "#boxing"]) $(part).hidden = !isThere;
+  if (!videos.length) adding.details.open = true;
+  const chosen = videos.find((video) => video.id === finder.info?.id);
+  if (chosen) return press(chosen);
+  if (isThere) await choose(videos.find((video) => video.is_there));
 }
 
 function askedCard(answer) {
@@ -75,7 +86,7 @@ function askedCard(answer) {
   const what = asked.video ? `${asked.name} at ${clock(asked.frame / 5)}`
     : asked.pictures === 1 ? "A photo" : `${asked.pictures} photos`;
   const found = last
-    ? `${last.present ? "Last seen" : "A guess:"} ${when(last.last_seen_at, false)}, ${last.name}` : "Not found";
+    ? `${isBelieved(last) ? "Last seen" : "Probably not there; best guess:"} ${when(last.last_seen_at, false)}, ${last.name}` : "Not found";
   const image = make("img", { src: api.pictureOf(answer.id), alt: "", loading: "lazy", onerror: () => image.remove() });
   return make("button", {
     type: "button", className: "card asked", onclick: () => { location.hash = `answer=${answer.id}`; },
@@ -124,7 +135,7 @@ function hear(kind, data) {
 
 /** Ask what is given; the question that is on its way is cancelled. */
 async function ask() {
-  const isVideo = way() === "video", mine = isVideo ? box.box : pictures.files;
+  const isVideo = way() === "video", mine = isVideo ? box.box : pictures.photos;
   lastAsk = mine;
   update();
   say("Sending …", "busy");
@@ -169,7 +180,26 @@ function route() {
   if (kind === "answer") open(id).catch(fail);
 }
 
+/** Files that are dropped anywhere: pictures are asked about, all else is a video to be added. */
+function drop(event) {
+  if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
+  event.preventDefault();
+  if (event.type !== "drop") return;
+  const files = [...event.dataTransfer.files];
+  const isPicture = (file) => file.type.startsWith("image/") || /\.(heic|heif|avif)$/i.test(file.name);
+  if (files.some(isPicture)) {
+    $("input[name=way][value=pictures]").click();
+    pictures.add(files.filter(isPicture));
+  }
+  const videos = files.filter((file) => !isPicture(file));
+  if (videos.length) {
+    $("input[name=way][value=video]").click();
+    adding.send(videos);
+  }
+}
+
 $("#finder").append(finder.element);
+$("#adding").append(adding.element);
 $("#by-pictures").append(pictures.element);
 $("#place-box").onclick = () => box.place();
 $("#ask").onclick = ask;
@@ -180,8 +210,15 @@ box.addEventListener("given", ask);
 pictures.addEventListener("change", update);
 view.screen.addEventListener("still", bringIntoView);
 finder.addEventListener("trouble", () => say("This frame cannot be read; is the file still there?", "wrong"));
+adding.addEventListener("trouble", fail);
+adding.addEventListener("remembered", (event) => {
+  say(`${event.name} is remembered.`);
+  listVideos().catch(fail);
+});
+for (const kind of ["dragover", "drop"]) addEventListener(kind, drop);
 addEventListener("hashchange", route);
 update();
 listVideos().catch(fail);
 listAnswers().catch(fail);
+adding.look();
 route();
