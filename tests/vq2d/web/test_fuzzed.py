@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
 
 from tests.vq2d.web.asking import box_question
 from tests.vq2d.web.browsing import serving
@@ -56,7 +59,8 @@ def test_no_request_is_answered_by_a_fault_of_ours(url, ids):
 
     for operation in operations(document):
         for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
-            check(operation, mode)
+            with suppress(Unsatisfiable):  # a route that takes nothing cannot be asked wrongly
+                check(operation, mode)
     good = {label for label, status in seen if status < 300}
     assert good >= {"GET /api/videos", "GET /api/videos/{name}", "GET /api/questions/{name}/events"}
 
