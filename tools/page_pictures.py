@@ -26,7 +26,7 @@ MOST_BYTES = 200_000
 STAGE = "#finder .stage"
 VIEWPORTS = {"page": (1400, 1000), "page-phone": (390, 844)}
 # a thing of the sample: its video, frame at 5 per second, and box as shares of the picture
-VIDEO, FRAME, BOX = "035079f0", 60, (0.48, 0.34, 0.66, 0.5)
+VIDEO, FRAME, BOX = "ead453f0", 32, (0.35, 0.329, 0.509, 0.696)
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response
@@ -26,6 +27,8 @@ from vq2d.web.uploads import Uploads
 from vq2d.web.video_routes import video_routes
 
 STATIC = Path(__file__).parent / "static"
+MOST_THREADS = 8
+"""At work with requests; each may hold decoded frames, and memory of its own that it gave back."""
 
 
 def build_app(memory: Memory, access: Access, videos: Sequence[Path] = ()) -> FastAPI:
@@ -41,6 +44,7 @@ def build_app(memory: Memory, access: Access, videos: Sequence[Path] = ()) -> Fa
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = MOST_THREADS
         for addition in uploads.open():
             desk.add(addition)
         desk.open()

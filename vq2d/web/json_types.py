@@ -24,12 +24,12 @@ class VideoJson(TypedDict):
     is_there: bool
 
 
-class PlayableVideoJson(VideoJson, total=False):
+class PlayableVideoJson(VideoJson):
     """A video, and whether a browser can play it; frame n is shown at n / 5 s and a little."""
 
     file: Literal["ready", "making", "failed", "missing"]
-    seconds_into_frame: float
-    error: str
+    seconds_into_frame: float | None
+    error: str | None
 
 
 class CurveJson(TypedDict):

@@ -43,9 +43,18 @@ def video_routes(reels: Reels) -> APIRouter:
         try:
             playable = reels.playable(video)
         except DataError as err:
-            return {**video_json(video), "file": "missing", "error": sentence(err)}
-        into = playable.seconds_into_frame
-        return {**video_json(video), "file": playable.state, "seconds_into_frame": into}
+            return {
+                **video_json(video),
+                "file": "missing",
+                "seconds_into_frame": None,
+                "error": sentence(err),
+            }
+        return {
+            **video_json(video),
+            "file": playable.state,
+            "seconds_into_frame": playable.seconds_into_frame,
+            "error": None,
+        }
 
     @router.get("/{name}/thumbnail.jpg", response_class=Jpeg)
     def thumbnail(name: str) -> Response:

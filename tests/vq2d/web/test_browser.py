@@ -65,9 +65,9 @@ def test_a_box_is_dragged_and_the_answer_is_the_right_frame_with_the_box_on_it(
         page = open_page(address, **still)
         page.wait_for_selector(f"{ANSWER}[data-frame='20']")
 
-        timeline = page.locator("#shown .line").bounding_box()
-        middle = timeline["y"] + timeline["height"] / 2
-        page.mouse.click(timeline["x"] + timeline["width"] * 17.5 / 30, middle)
+        timeline = page.locator("#shown .line")
+        place_17 = timeline.bounding_box()["width"] * 17.5 / 30
+        timeline.click(position={"x": place_17, "y": 40})
         page.wait_for_selector(f"{ANSWER}[data-frame='17']")
         assert np.abs(box_on(page, ANSWER, ".mark") - place(RED, 17)).max() < 2
 
@@ -223,7 +223,7 @@ def test_a_box_on_a_photo_says_what_is_asked_about(memory, open_page, tmp_path, 
         page = open_page(url)
         page.check("input[value=pictures]")
         page.set_input_files("#by-pictures input[type=file]", tmp_path / "two.png")
-        page.wait_for_selector("text=Place a box")
+        page.wait_for_selector(".photos button:has-text('Place a box')")
         drag_box(page, (22, 12, 58, 38), ".photos .stage")
         assert np.abs(box_on(page, ".photos .stage", ".box") - [22, 12, 58, 38]).max() < 1
         assert page.is_enabled("#ask")

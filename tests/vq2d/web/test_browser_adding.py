@@ -99,6 +99,7 @@ def test_what_cannot_be_added_is_said_in_one_sentence(memory, open_page):
         drop(page, "notes.txt", b"no video", "text/plain")
         until(page, "#status", "e => e.textContent.startsWith('notes.txt: notes.txt is not named')")
         drop(page, "broken.mp4", b"no video")
+        page.wait_for_selector(".additions .wrong")
         until(page, ".additions .wrong", "e => e.textContent.startsWith('broken.mp4 ')")
         drop(page, "photo.png", b"no picture", "image/png")
         assert page.is_checked("input[value=pictures]")

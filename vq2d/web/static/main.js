@@ -169,6 +169,7 @@ async function open(id) {
   for (const sighting of answer.sightings) view.add(sighting);
   view.finish();
   update();
+  await listed.catch(() => {}); // what lies above has its height then
   $("#answer").scrollIntoView({ block: "nearest" });
 }
 
@@ -182,7 +183,7 @@ function route() {
 
 /** Files that are dropped anywhere: pictures are asked about, all else is a video to be added. */
 function drop(event) {
-  if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
+  if (!event.dataTransfer?.types.includes("Files")) return;
   event.preventDefault();
   if (event.type !== "drop") return;
   const files = [...event.dataTransfer.files];
@@ -218,7 +219,8 @@ adding.addEventListener("remembered", (event) => {
 for (const kind of ["dragover", "drop"]) addEventListener(kind, drop);
 addEventListener("hashchange", route);
 update();
-listVideos().catch(fail);
+const listed = listVideos();
+listed.catch(fail);
 listAnswers().catch(fail);
 adding.look();
 route();

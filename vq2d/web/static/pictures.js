@@ -51,6 +51,7 @@ export class Pictures extends EventTarget {
       ondragleave: () => this.zone.classList.remove("over"),
       ondrop: (event) => {
         event.preventDefault();
+        event.stopPropagation(); // the page takes what is dropped elsewhere
         this.zone.classList.remove("over");
         this.add([...event.dataTransfer.files]);
       },
