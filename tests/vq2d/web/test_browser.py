@@ -220,7 +220,7 @@ def test_a_box_on_a_photo_says_what_is_asked_about(memory, open_page, tmp_path, 
     blue_on_red[10:40, 20:60] = BLUE
     Image.fromarray(blue_on_red).save(tmp_path / "two.png")
     with serving(memory) as url:
-        page = open_page(url)
+        page = open_page(url, reduced_motion="reduce")
         page.check("input[value=pictures]")
         page.set_input_files("#by-pictures input[type=file]", tmp_path / "two.png")
         page.wait_for_selector(".photos button:has-text('Place a box')")
