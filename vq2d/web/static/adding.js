@@ -25,7 +25,7 @@ export class Adding extends EventTarget {
       this.shelf);
     this.rows = make("ul", { className: "additions", "aria-label": "Videos on their way", hidden: true });
     this.element = make("div", {}, this.details, this.rows);
-    addEventListener("focus", () => this.look());
+    document.addEventListener("visibilitychange", () => document.hidden || this.look());
     addEventListener("beforeunload", (event) => this.sending.length && event.preventDefault());
   }
 
