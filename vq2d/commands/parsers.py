@@ -189,6 +189,14 @@ def add_ask(parser: argparse.ArgumentParser) -> None:
 def add_serve(parser: argparse.ArgumentParser) -> None:
     """Open a page in the browser on which a memory is asked: a box in a video, or pictures."""
     parser.add_argument("--memory", type=Path, required=True, help="folder of the memory")
+    parser.add_argument(
+        "--videos",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders whose videos may be added on the page (none; files can always be sent)",
+    )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument(
         "--host",

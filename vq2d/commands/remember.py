@@ -32,11 +32,8 @@ from vq2d.job.remembering import (
 from vq2d.localize.build import build_localizer
 from vq2d.memory.memory import Memory, open_store, remembering
 from vq2d.memory.store import Store
+from vq2d.video.files import VIDEO_ENDINGS, videos_in
 
-VIDEO_ENDINGS = {
-    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
-    ".ts", ".webm", ".wmv",
-}  # fmt: skip
 UNITS = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
@@ -130,13 +127,7 @@ def find_videos(paths: Sequence[Path], memory: Path) -> Iterator[Path]:
     """
     for path in paths:
         if path.is_dir():
-            inside = [
-                file
-                for file in sorted(path.rglob("*"))
-                if file.suffix.lower() in VIDEO_ENDINGS
-                and file.is_file()
-                and memory not in file.absolute().parents
-            ]
+            inside = videos_in(path, besides=memory)
             if not inside:
                 raise ConfigError(
                     f"{path} holds no video (a file that ends in one of "

@@ -31,8 +31,11 @@ def run(args: argparse.Namespace, command: str) -> int:
         )
     from vq2d.web.server import serve  # optional
 
+    for folder in args.videos:
+        if not folder.is_dir():
+            raise ConfigError(f"--videos takes folders, and {folder} is none; name others")
     store = Store(args.memory)
     forget_old(store)
     _, memory = opened_memory(args, store)
-    serve(memory, args.host, args.port, is_opened=args.open)
+    serve(memory, args.host, args.port, videos=args.videos, is_opened=args.open)
     return 0

@@ -25,13 +25,17 @@ def view_in_frame(frames: FrameSource, frame_idx: int, box_xywh: Sequence[float]
 
 
 def views_of_pictures(
-    pictures: Sequence[Path], box_xywh: Sequence[float] | None = None
+    pictures: Sequence[Path],
+    box_xywh: Sequence[float] | None = None,
+    *,
+    option: str = "--query-box",
 ) -> tuple[ObjectView, ...]:
     """The object that fills some pictures, or the opaque part of each, or a box of the only one.
 
     Args:
         pictures: At least one file; exactly one with ``box_xywh``.
         box_xywh: (x, y, width, height) in pixels of the upright picture of the file.
+        option: What the box is called in messages.
 
     Raises:
         ConfigError: If there is a box and not one picture, or the box is not four finite numbers
@@ -41,8 +45,8 @@ def views_of_pictures(
     if box_xywh is None:
         return tuple(_view_of(path) for path in pictures)
     if len(pictures) != 1:
-        raise ConfigError(f"--query-box belongs to exactly one picture, got {len(pictures)}")
-    return (_view_in_box(pictures[0], box_xywh),)
+        raise ConfigError(f"{option} belongs to exactly one picture, got {len(pictures)}")
+    return (_view_in_box(pictures[0], box_xywh, option),)
 
 
 def _view_of(path: Path) -> ObjectView:
@@ -55,10 +59,10 @@ def _view_of(path: Path) -> ObjectView:
     return ObjectView(picture.image, box, picture.mask)
 
 
-def _view_in_box(path: Path, box_xywh: Sequence[float]) -> ObjectView:
+def _view_in_box(path: Path, box_xywh: Sequence[float], option: str) -> ObjectView:
     """What a picture shows in a box of it: the opaque part there, if that is not all of it."""
     picture = read_picture(path)
-    box = _box_inside("--query-box", box_xywh, picture.file_size_hw, str(path))
+    box = _box_inside(option, box_xywh, picture.file_size_hw, str(path))
     box = picture.from_file_pixels(box)
     if picture.mask is None:
         return ObjectView(picture.image, box)
@@ -68,7 +72,7 @@ def _view_in_box(path: Path, box_xywh: Sequence[float]) -> ObjectView:
     opaque = mask_to_box(mask)
     if opaque is None:
         raise ConfigError(
-            f"--query-box shows only what is transparent in {path}; give the box of something "
+            f"{option} shows only what is transparent in {path}; give the box of something "
             "opaque, or none for all of that"
         )
     return ObjectView(picture.image, opaque, mask)

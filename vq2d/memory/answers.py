@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from PIL import Image as PillowImage
@@ -40,7 +40,7 @@ def answer(
             found = localization_from_json(one["found"])
             frames = places.frames_of(video)
             if frames is not None:
-                yield Sighting(video, found, frames, one["believed"])
+                yield Sighting(video, found, frames, was_believed(one))
         return
     given: list[Sighting] = []
     for sighting in sightings(places, question, before, top, config, on_found=on_found):
@@ -48,9 +48,15 @@ def answer(
         if len(given) == top:  # nobody may ask for what follows the last one
             break
         yield sighting
-    places.store.write_answer(name, _to_json(question, given), _pictured(question.views[0]))
+    raw = {"question": question_name(question, before, top), **_to_json(question, given)}
+    places.store.write_answer(name, raw, _pictured(question.views[0]))
     if len(given) == top:
         yield given[-1]
+
+
+def was_believed(kept: Mapping[str, Any]) -> bool:
+    """Whether a kept sighting was believed; the first version called that ``present``."""
+    return bool(kept["believed"] if "believed" in kept else kept["present"])
 
 
 def _to_json(question: MemoryQuestion, given: Sequence[Sighting]) -> dict[str, object]:
@@ -85,14 +91,8 @@ def _pictured(view: ObjectView) -> bytes:
         return file.getvalue()
 
 
-def answer_name(
-    places: Places,
-    question: MemoryQuestion,
-    before: datetime | None,
-    top: int,
-    config: AskConfig,
-) -> str:
-    """A name for all that decides an answer."""
+def question_name(question: MemoryQuestion, before: datetime | None, top: int) -> str:
+    """A name for all that is asked, whatever answers it."""
     views = [
         [
             hashlib.sha256(view.picture.tobytes()).hexdigest(),
@@ -102,9 +102,19 @@ def answer_name(
         ]
         for view in question.views
     ]
-    asked = [views, question.origin, None if before is None else before.isoformat(), top]
+    return digest([views, question.origin, None if before is None else before.isoformat(), top], 16)
+
+
+def answer_name(
+    places: Places,
+    question: MemoryQuestion,
+    before: datetime | None,
+    top: int,
+    config: AskConfig,
+) -> str:
+    """A name for all that decides an answer."""
     localizer = places.localizer
     compute = localizer.models.encoder.ren.compute
     how = [content(localizer.config), content(config), str(compute), code_digest(__name__)]
     videos = sorted(video.fingerprint for video in places.store.videos())
-    return digest([asked, how, videos], 16)
+    return digest([question_name(question, before, top), how, videos], 16)

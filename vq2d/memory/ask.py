@@ -40,7 +40,7 @@ from vq2d.types import (
     Question,
     ResponseTrack,
 )
-from vq2d.video.frames import VideoFrames, open_video
+from vq2d.video.frames import CACHE_BYTES, VideoFrames, open_video
 from vq2d.video.readers import ReaderName
 
 Where = TypeVar("Where", "SearchedVideo", "Place")
@@ -192,10 +192,26 @@ class Sighting:
 class Places:
     """Gives the videos of a memory as places to look into; each is opened once."""
 
-    def __init__(self, store: Store, localizer: Localizer, *, reader: ReaderName = "av") -> None:
+    def __init__(
+        self,
+        store: Store,
+        localizer: Localizer,
+        *,
+        reader: ReaderName = "av",
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        """Give places of a memory.
+
+        Args:
+            store: The memory.
+            localizer: The models.
+            reader: What decodes videos.
+            cache_bytes: Of decoded frames that each opened video may keep.
+        """
         self.store = store
         self.localizer = localizer
         self._reader: ReaderName = reader
+        self._cache_bytes = cache_bytes
         self._opened: dict[str, VideoFrames] = {}
 
     def worth_a_look(
@@ -263,7 +279,7 @@ class Places:
         """The frames of a video; None, with a line in the log, without the file as it was."""
         if video.fingerprint not in self._opened:
             try:
-                frames = open_video(video.path, reader=self._reader)
+                frames = open_video(video.path, reader=self._reader, cache_bytes=self._cache_bytes)
                 if frames.fingerprint != video.fingerprint:
                     raise DataError(f"{video.path} has changed since it was remembered")
             except DataError as err:

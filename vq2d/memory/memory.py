@@ -24,7 +24,9 @@ from vq2d.memory.ask import AskConfig, MemoryQuestion, OnFound, Places, Sighting
 from vq2d.memory.catalogue import RememberedVideo
 from vq2d.memory.kept import ChunkBounds, pack
 from vq2d.memory.projection import Projection, shipped_projection, whole_space
+from vq2d.memory.steps import CountingEncoder
 from vq2d.memory.store import MemorySettings, Store
+from vq2d.video.crops import frame_crops
 from vq2d.video.frames import VideoFrames, open_video
 from vq2d.video.readers import ReaderName
 
@@ -32,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 JOINING = {"tokens.join.enabled": True, "tokens.chunk_frames": 128}
 """What a memory changes in a preset: it keeps region tracks, in long stretches."""
+
+DECODED_BYTES = 1 << 30
+"""Of decoded frames of all the videos that one question looks into."""
 
 
 def remembering(config: VQ2DConfig) -> VQ2DConfig:
@@ -121,7 +126,8 @@ class Memory:
 
         Args:
             path: The file.
-            on_frames: Called with the number of frames (5 per second) after each step.
+            on_frames: Called with the number of frames (5 per second) after each batch of them; if
+                it raises, the video is not remembered, and what was made goes on another time.
             wait: Wait for another process that is making the same video.
 
         Returns:
@@ -196,8 +202,10 @@ class Memory:
                 through it is; of nothing if the answer is read from disk.
         """
         self.store.sync()
-        places = Places(self.store, self.localizer, reader=self.reader)
-        return answer(places, question, before, top, config or AskConfig(), on_found=on_found)
+        config = config or AskConfig()
+        share = DECODED_BYTES // (config.most_videos + 1)  # that of the question may come on top
+        places = Places(self.store, self.localizer, reader=self.reader, cache_bytes=share)
+        return answer(places, question, before, top, config, on_found=on_found)
 
     def answer_name(self, question: MemoryQuestion, top: int = 5) -> str:
         """Under which name the answer to a question, with no other options, is kept."""
@@ -231,14 +239,21 @@ class Memory:
         self, frames: VideoFrames, video: RememberedVideo, on_frames: Callable[[int], object]
     ) -> RememberedVideo:
         """Region tracks of a video, chunk by chunk on disk, then packed."""
-        directory = self._tokens_dir() / frames.fingerprint
+        tokens = self.localizer.config.tokens
+        windows = frame_crops(frames.size_hw, tokens.crop_factors)
+        encoder = CountingEncoder(
+            self.localizer.models.encoder,
+            on_frames,
+            frames_per_image=tokens.frame_stride / len(windows),
+            num_frames=len(frames),
+        )
         chunks = clip_tokens(
             frames,
-            self.localizer.models.encoder,
-            self.localizer.config.tokens,
-            directory=directory,
+            encoder,
+            tokens,
+            directory=self._tokens_dir() / frames.fingerprint,
             num_frames=len(frames),
-            on_frames=on_frames,
+            on_frames=encoder.end_chunk,
         )
 
         def write(folder: Path) -> list[ChunkBounds]:

@@ -2,7 +2,7 @@
 
     memory.json, projection.safetensors    whose vectors are kept, and in which directions
     videos/<fingerprint>/                  video.json, vectors.faiss, sights.safetensors, and of the
-                                           page: thumbnail.jpg, proxy.webm
+                                           page: thumbnail.jpg, proxy.webm, file/ (if it was sent)
     answers/<name>.json, <name>.jpg        what was asked and answered
     catalogue.sqlite                       all of that at a glance; may be removed
     making/                                what is not finished: a killed run goes on there

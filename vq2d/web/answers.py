@@ -5,14 +5,24 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from ren_core.stages import digest
 from vq2d.localize.saved import localization_from_json
+from vq2d.memory.answers import was_believed
 from vq2d.memory.ask import Sighting
 from vq2d.memory.catalogue import FRAMES_PER_SECOND, KnownAnswer, RememberedVideo
 from vq2d.memory.store import Store
 from vq2d.types import Localization
+from vq2d.web.json_types import (
+    AnswerJson,
+    AskedJson,
+    LastJson,
+    SightingJson,
+    SummaryJson,
+    VideoJson,
+)
 
 
-def video_json(video: RememberedVideo) -> dict[str, Any]:
+def video_json(video: RememberedVideo) -> VideoJson:
     """What the page shows of a video."""
     H, W = video.size_hw
     return {
@@ -28,29 +38,37 @@ def video_json(video: RememberedVideo) -> dict[str, Any]:
     }
 
 
-def sighting_json(sighting: Sighting) -> dict[str, Any]:
+def sighting_json(sighting: Sighting) -> SightingJson:
     """A sighting, and how similar its video is at each time."""
     return _seen_json(sighting.video, sighting.found, is_believed=sighting.believed)
 
 
-def answer_json(store: Store, known: KnownAnswer) -> dict[str, Any]:
+def answer_json(store: Store, known: KnownAnswer) -> AnswerJson:
     """All of a kept answer."""
     _, raw = store.read_answer(known.name)
     videos = {video.fingerprint: video for video in store.videos()}
     sightings = [
         _seen_json(
-            videos[one["video"]], localization_from_json(one["found"]), is_believed=one["believed"]
+            videos[one["video"]],
+            localization_from_json(one["found"]),
+            is_believed=was_believed(one),
         )
         for one in raw["sightings"]
     ]
-    return {**_head(known, raw, videos), "sightings": sightings}
+    return {
+        "id": known.name,
+        "question": _question(known, raw),
+        "asked_at": known.asked_at.isoformat(),
+        "asked": _asked(raw, videos),
+        "sightings": sightings,
+    }
 
 
-def summary_json(store: Store, known: KnownAnswer) -> dict[str, Any]:
+def summary_json(store: Store, known: KnownAnswer) -> SummaryJson:
     """A kept answer in a list: what was asked and the last sighting, without boxes and curve."""
     _, raw = store.read_answer(known.name)
     videos = {video.fingerprint: video for video in store.videos()}
-    last = None
+    last: LastJson | None = None
     if raw["sightings"]:
         one = raw["sightings"][0]
         track, video = one["found"]["track"], videos[one["video"]]
@@ -58,25 +76,38 @@ def summary_json(store: Store, known: KnownAnswer) -> dict[str, Any]:
         last = {
             "name": video.path.name,
             "last_seen_at": _time_of(video, end_s),
-            "believed": one["believed"],
+            "believed": was_believed(one),
             "score": track["score"],
         }
-    return {**_head(known, raw, videos), "count": len(raw["sightings"]), "last": last}
+    return {
+        "id": known.name,
+        "question": _question(known, raw),
+        "asked_at": known.asked_at.isoformat(),
+        "asked": _asked(raw, videos),
+        "count": len(raw["sightings"]),
+        "last": last,
+    }
 
 
-def _head(
-    known: KnownAnswer, raw: dict[str, Any], videos: dict[str, RememberedVideo]
-) -> dict[str, Any]:
-    """What was asked, and when."""
+def _question(known: KnownAnswer, raw: dict[str, Any]) -> str:
+    """The same for the same question, whatever answered it; older answers do not know it."""
+    if "question" in raw:
+        return str(raw["question"])
+    if raw.get("origin") is not None:
+        return digest([raw["origin"], raw.get("boxes_xyxy")])
+    return known.name
+
+
+def _asked(raw: dict[str, Any], videos: dict[str, RememberedVideo]) -> AskedJson:
+    """What was asked."""
     origin, boxes = raw.get("origin"), raw.get("boxes_xyxy", [])
-    asked: dict[str, Any] = {"pictures": len(boxes)}
-    if origin is not None and origin[0] in videos:
-        name = videos[origin[0]].path.name
-        asked = {"video": origin[0], "name": name, "frame": origin[1], "box_xyxy": boxes[0]}
-    return {"id": known.name, "asked_at": known.asked_at.isoformat(), "asked": asked}
+    if origin is None or origin[0] not in videos:
+        return {"pictures": len(boxes)}
+    name = videos[origin[0]].path.name
+    return {"video": origin[0], "name": name, "frame": origin[1], "box_xyxy": boxes[0]}
 
 
-def _seen_json(video: RememberedVideo, found: Localization, *, is_believed: bool) -> dict[str, Any]:
+def _seen_json(video: RememberedVideo, found: Localization, *, is_believed: bool) -> SightingJson:
     """One sighting; boxes are xyxy in pixels of the video as shown, one per frame at 5 fps."""
     track, scores = found.track, found.scores
     assert track is not None

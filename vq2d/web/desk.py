@@ -1,48 +1,48 @@
-"""The one thread that owns the models: questions wait in line and are answered one by one."""
+"""The one thread that owns the models: it answers questions and remembers videos, one by one.
+
+Questions go first. One that comes while a video is being remembered is answered before the next
+batch of frames of that video, so that it waits for no more than a batch.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import OrderedDict, deque
+from contextlib import suppress
 
 from vq2d.memory.ask import MemoryQuestion
 from vq2d.memory.catalogue import FRAMES_PER_SECOND, RememberedVideo
 from vq2d.memory.memory import Memory
 from vq2d.types import Candidate
+from vq2d.web.additions import Addition, remember
 from vq2d.web.answers import sighting_json, video_json
 from vq2d.web.asked import Asked
-from vq2d.web.errors import sentence
+from vq2d.web.errors import CancelledError, ClosedError, FullError, sentence
 
 logger = logging.getLogger(__name__)
 
 MOST_WAITING = 4
+MOST_VIDEOS_WAITING = 50
 MOST_KNOWN = 64
 """Questions whose events can still be read."""
 STOP_SECONDS = 3.0
 
 
-class FullError(Exception):
-    """As many questions wait as there may."""
-
-
-class CancelledError(Exception):
-    """Nobody wants the answer any more."""
-
-
 class Desk:
-    """Takes questions and answers them in order, whether or not somebody still listens."""
+    """Takes questions and videos, and works through them whether or not somebody still listens."""
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self._waiting: deque[Asked] = deque()
         self._known: OrderedDict[str, Asked] = OrderedDict()
+        self._additions: dict[str, Addition] = {}
         self._changed = threading.Condition()
         self._is_closed = False
         self._thread = threading.Thread(target=self._work, name="models", daemon=True)
 
     def open(self) -> None:
-        """Begin to answer."""
+        """Begin to work."""
         self._thread.start()
 
     def cancel_all(self) -> None:
@@ -98,14 +98,78 @@ class Desk:
             asked.is_cancelled.set()
             asked.tell("cancelled")
 
+    @property
+    def additions(self) -> list[Addition]:
+        """Videos that wait, are being remembered, or were and are not dismissed; oldest first."""
+        return list(self._additions.values())
+
+    def check_video_room(self) -> None:
+        """Refuse early what could not wait in line.
+
+        Raises:
+            FullError: If the line is full.
+        """
+        if sum(not one.is_over for one in self.additions) >= MOST_VIDEOS_WAITING:
+            raise FullError
+
+    def add(self, addition: Addition) -> None:
+        """Put a video in line.
+
+        Raises:
+            FullError: If the line is full.
+        """
+        with self._changed:
+            self.check_video_room()
+            self._additions[addition.id] = addition
+            self._changed.notify()
+
+    def dismiss(self, name: str) -> bool | None:
+        """Take a video out of the line, have it broken off, or show it no more.
+
+        Whether it was over; None if there is none of this id.
+        """
+        with self._changed:
+            addition = self._additions.get(name)
+            if addition is None:
+                return None
+            was_over = addition.is_over
+            addition.is_cancelled.set()
+            if addition.state != "working":
+                del self._additions[name]
+                addition.leave_nothing()
+            return was_over
+
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._is_closed)
+                self._changed.wait_for(lambda: self._waiting or self._next() or self._is_closed)
                 if self._is_closed:
+                    return
+                addition = None if self._waiting else self._next()
+                if addition is not None:
+                    addition.turn("working")
+            with suppress(ClosedError):
+                if addition is None:
+                    self._answer_waiting()
+                else:
+                    remember(self.memory, addition, self._answer_waiting)
+
+    def _next(self) -> Addition | None:
+        return next((one for one in self.additions if one.state == "waiting"), None)
+
+    def _answer_waiting(self) -> None:
+        """Answer all questions that wait.
+
+        Raises:
+            ClosedError: If the desk is closed.
+        """
+        while not self._is_closed:
+            with self._changed:
+                if not self._waiting:
                     return
                 asked = self._waiting.popleft()
             self._answer(asked)
+        raise ClosedError
 
     def _answer(self, asked: Asked) -> None:
         """All events of one question; whatever is wrong with it ends it, and not the thread."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 from collections.abc import Mapping
@@ -18,11 +19,26 @@ logger = logging.getLogger(__name__)
 UNEXPECTED = "something unexpected went wrong; what it was stands in the log of `vq2d serve`"
 
 
+class FullError(Exception):
+    """As many wait in line as there may."""
+
+
+class CancelledError(Exception):
+    """Nobody wants the result any more."""
+
+
+class ClosedError(Exception):
+    """The page is served no more."""
+
+
 def sentence(err: Exception) -> str:
     """What a person may read of an error; an unexpected one goes to the log with its traceback."""
     if isinstance(err, (ConfigError, DataError, ShapeError)):
         logger.warning("%s", err)
         return without_folders(str(err))
+    if isinstance(err, OSError) and err.errno == errno.ENOSPC:
+        logger.warning("%s", err)
+        return "the disk of the memory is full; make room and try again"
     logger.error("unexpected", exc_info=err)
     return UNEXPECTED
 
@@ -30,10 +46,10 @@ def sentence(err: Exception) -> str:
 def without_folders(text: str) -> str:
     """The text with only the last part of each absolute path.
 
-    >>> without_folders("/home/me/a.mp4 has changed")
-    'a.mp4 has changed'
+    >>> without_folders("/home/me/a.mp4 has changed (No such file: '/home/me/a.mp4')")
+    "a.mp4 has changed (No such file: 'a.mp4')"
     """
-    return re.sub(r"(?<!\S)(?:/[^/\s]+)*/(?=[^/\s])", "", text)
+    return re.sub(r"(?<![^\s'\"(])(?:/[^/\s]+)*/(?=[^/\s])", "", text)
 
 
 def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> HTTPException:

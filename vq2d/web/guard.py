@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 MOST_BYTES = 64 << 20
 """Of one request's body."""
+MOST_VIDEO_BYTES = 8 << 30
+"""Of the body of a request to ``UPLOADS``."""
+UPLOADS = "/api/uploads"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -31,7 +34,7 @@ HEADERS = {
 
 
 class TooLargeError(Exception):
-    """A body is larger than ``MOST_BYTES``."""
+    """A body is larger than it may be."""
 
 
 class Guard:
@@ -56,8 +59,8 @@ class Guard:
         wrong = self.access.why_not(headers, is_page=is_page)
         if wrong is not None:
             return reply(*wrong)
-        if _length(headers) > MOST_BYTES:
-            return reply(413, f"at most {MOST_BYTES >> 20} MiB can be sent at once")
+        if _length(headers) > _most_bytes(scope):
+            return _too_large(scope)
         if self.access.fits(self.access.shown(headers)):
             return None
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
@@ -80,11 +83,10 @@ class Guard:
             await send(message)
 
         try:
-            await self.app(scope, _counted(receive), watched)
+            await self.app(scope, _counted(receive, _most_bytes(scope)), watched)
         except TooLargeError:
             if not began:
-                refused = reply(413, f"at most {MOST_BYTES >> 20} MiB can be sent at once")
-                await refused(scope, receive, send)
+                await _too_large(scope)(scope, receive, send)
         except Exception:
             logger.exception("%s %s", scope["method"], scope["path"])
             if not began:
@@ -96,7 +98,16 @@ def _length(headers: Headers) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _counted(receive: Receive) -> Receive:
+def _most_bytes(scope: Scope) -> int:
+    return MOST_VIDEO_BYTES if scope["path"] == UPLOADS else MOST_BYTES
+
+
+def _too_large(scope: Scope) -> ASGIApp:
+    most = _most_bytes(scope)
+    return reply(413, f"at most {most >> 20} MiB can be sent at once, and this is more")
+
+
+def _counted(receive: Receive, most: int) -> Receive:
     """The same body, which breaks off where it becomes too large."""
     count = 0
 
@@ -104,7 +115,7 @@ def _counted(receive: Receive) -> Receive:
         nonlocal count
         message = await receive()
         count += len(message.get("body", b""))
-        if count > MOST_BYTES:
+        if count > most:
             raise TooLargeError
         return message
 

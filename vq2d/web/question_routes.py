@@ -18,16 +18,19 @@ from vq2d.memory.ask import MemoryQuestion
 from vq2d.memory.catalogue import KnownAnswer
 from vq2d.web.answers import answer_json, summary_json
 from vq2d.web.asked import Asked
-from vq2d.web.desk import Desk, FullError
-from vq2d.web.errors import refusal
+from vq2d.web.desk import Desk
+from vq2d.web.errors import FullError, refusal
+from vq2d.web.json_types import AnswerJson, CancelledJson, IdJson, SummaryJson
 from vq2d.web.questions import (
     MOST_PICTURES,
+    BoxQuestion,
     parsed,
+    parsed_boxes,
     question_in_video,
     question_of_pictures,
 )
 from vq2d.web.reels import Reels
-from vq2d.web.video_routes import FOR_A_WHILE, known
+from vq2d.web.video_routes import FOR_A_WHILE, Jpeg, known
 
 MOST_LISTED = 40
 MOST_JSON_BYTES = 10_000
@@ -37,12 +40,48 @@ ALIVE_SECONDS = 15.0
 """A line without meaning is sent after so long, so that nobody takes the connection for dead."""
 
 
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": BoxQuestion.model_json_schema()},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["pictures"],
+                    "properties": {
+                        "pictures": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "minItems": 1,
+                            "maxItems": MOST_PICTURES,
+                        },
+                        "boxes": {
+                            "type": "string",
+                            "description": "a JSON list with one entry per picture: null, or x1, "
+                            "y1, x2, y2 in pixels of the upright picture",
+                        },
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events."""
+
+    media_type = "text/event-stream"
+
+
 def question_routes(desk: Desk, reels: Reels) -> APIRouter:
     """The routes below ``/api/questions``."""
     router = APIRouter(prefix="/api/questions")
 
-    @router.post("", status_code=202)
+    @router.post("", status_code=202, response_model=IdJson, openapi_extra=BODY)
     async def put(request: Request) -> Response:
+        """Ask where a thing was last seen, by a box in a frame of a video or by pictures of it."""
         try:
             desk.check_room()
             asked = desk.put(await _question(request, reels))
@@ -52,15 +91,21 @@ def question_routes(desk: Desk, reels: Reels) -> APIRouter:
             raise refusal(429, message, wait) from err
         return JSONResponse({"id": asked.id}, 202)
 
-    @router.get("/{name}/events")
+    @router.get("/{name}/events", response_class=EventStream)
     def events(name: str, request: Request) -> Response:
+        """What happens to a question, as server-sent events, from the first one on.
+
+        queued, searching, moment (a frame and a box), sighting (a track) ..., and in the end done,
+        failed or cancelled.
+        """
         asked = _asked(desk, name)
         last = request.headers.get("last-event-id", "")
         seen = int(last) + 1 if last.isascii() and last.isdigit() else 0
-        return StreamingResponse(_stream(asked, seen), media_type="text/event-stream")
+        return EventStream(_stream(asked, seen))
 
     @router.delete("/{name}")
-    def cancel(name: str) -> dict[str, bool]:
+    def cancel(name: str) -> CancelledJson:
+        """Take a question back."""
         asked = _asked(desk, name)
         was_over = asked.is_over
         desk.cancel(asked)
@@ -74,19 +119,28 @@ def answer_routes(desk: Desk) -> APIRouter:
     router, store = APIRouter(prefix="/api/answers"), desk.memory.store
 
     @lru_cache(maxsize=4 * MOST_LISTED)  # an answer never changes
-    def summary(answer: KnownAnswer) -> dict[str, Any]:
+    def summary(answer: KnownAnswer) -> SummaryJson:
         return summary_json(store, answer)
 
     @router.get("")
-    def answers() -> list[dict[str, Any]]:
-        return [summary(answer) for answer in store.catalogue.answers()[:MOST_LISTED]]
+    def answers() -> list[SummaryJson]:
+        """What was asked, the latest first; of a question asked several times, its last answer."""
+        latest: dict[str, SummaryJson] = {}
+        for answer in store.catalogue.answers():
+            if len(latest) == MOST_LISTED:
+                break
+            found = summary(answer)
+            latest.setdefault(found["question"], found)
+        return list(latest.values())
 
     @router.get("/{name}")
-    def one(name: str) -> dict[str, Any]:
+    def one(name: str) -> AnswerJson:
+        """An answer, by its id or by that of its question."""
         return answer_json(store, _kept(desk, name))
 
-    @router.get("/{name}/picture.jpg")
+    @router.get("/{name}/picture.jpg", response_class=Jpeg)
     def picture(name: str) -> Response:
+        """What was shown, as a small picture."""
         path = store.answers / f"{_kept(desk, name).name}.jpg"
         if not path.is_file():
             raise refusal(404, "no picture of this question was kept")
@@ -103,9 +157,10 @@ async def _question(request: Request, reels: Reels) -> MemoryQuestion:
         video = known(reels, body.video)
         return await run_in_threadpool(question_in_video, reels, video, body)
     if kind == "multipart/form-data":
-        async with request.form(max_files=MOST_PICTURES, max_fields=0) as form:
+        async with request.form(max_files=MOST_PICTURES, max_fields=1) as form:
             files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-            return await run_in_threadpool(question_of_pictures, files)
+            boxes = parsed_boxes(form.get("boxes"), len(files))
+            return await run_in_threadpool(question_of_pictures, files, boxes)
     raise refusal(
         415, "a question is JSON (video, frame, box_xyxy) or multipart/form-data with pictures"
     )

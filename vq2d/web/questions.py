@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.datastructures import UploadFile
 
 from ren_core.errors import ConfigError
@@ -25,6 +25,10 @@ MOST_PICTURES = 4
 MOST_PICTURE_BYTES = 24 << 20
 LEAST_SIDE = 2.0
 """Of a box, in pixels of the video."""
+
+ABOUT_BOXES = "boxes are a JSON list with null or four numbers x1, y1, x2, y2 for each picture"
+PictureBox = tuple[float, float, float, float] | None
+PICTURE_BOXES = TypeAdapter(list[PictureBox])
 
 _one_at_a_time = threading.Lock()
 
@@ -79,18 +83,53 @@ def question_in_video(reels: Reels, video: RememberedVideo, asked: BoxQuestion) 
     return MemoryQuestion((view,), (video.fingerprint, asked.frame))
 
 
-def question_of_pictures(pictures: Sequence[UploadFile]) -> MemoryQuestion:
-    """What uploaded pictures show; they are read one upload at a time and not kept.
+def parsed_boxes(text: object, count: int) -> list[PictureBox]:
+    """Boxes in some pictures, or none, from JSON.
 
     Raises:
-        ConfigError: If there are none or too many, or one is too large.
+        HTTPException: If they are none, or not as many.
+    """
+    if text is None:
+        return [None] * count
+    try:
+        boxes = PICTURE_BOXES.validate_json(str(text))
+    except ValidationError as err:
+        raise refusal(422, f"boxes: {err.errors()[0]['msg']}; {ABOUT_BOXES}") from err
+    if len(boxes) != count:
+        raise refusal(422, f"boxes: {len(boxes)} for {count} pictures; {ABOUT_BOXES}")
+    return boxes
+
+
+def question_of_pictures(
+    pictures: Sequence[UploadFile], boxes: Sequence[PictureBox]
+) -> MemoryQuestion:
+    """What uploaded pictures show; they are read one upload at a time and not kept.
+
+    Args:
+        pictures: The files.
+        boxes: One each: where the thing is, in pixels of the upright picture; None: all of it.
+
+    Raises:
+        ConfigError: If there are none or too many, one is too large, or a box lies outside.
         DataError: If one cannot be read.
     """
     if not 1 <= len(pictures) <= MOST_PICTURES:
         raise ConfigError(f"a question takes 1 to {MOST_PICTURES} pictures, got {len(pictures)}")
     with _one_at_a_time, tempfile.TemporaryDirectory(prefix="vq2d-") as folder:
         paths = [_saved(upload, Path(folder), i) for i, upload in enumerate(pictures, 1)]
-        return MemoryQuestion(views_of_pictures(paths))
+        views = [
+            view
+            for path, box in zip(paths, boxes, strict=True)
+            for view in views_of_pictures([path], _xywh(box), option="the box")
+        ]
+    return MemoryQuestion(tuple(views))
+
+
+def _xywh(box: PictureBox) -> list[float] | None:
+    if box is None:
+        return None
+    x1, y1, x2, y2 = box
+    return [x1, y1, x2 - x1, y2 - y1]
 
 
 def _saved(upload: UploadFile, folder: Path, number: int) -> Path:

@@ -55,7 +55,7 @@ class _Reel:
     """An open video; one thread reads it at a time."""
 
     frames: VideoFrames
-    stamp: tuple[int, int]
+    stamp: tuple[Path, int, int]
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -186,14 +186,14 @@ def jpeg(image: Image, longer_side: int | None = None) -> bytes:
         return file.getvalue()
 
 
-def _stamp(video: RememberedVideo) -> tuple[int, int]:
+def _stamp(video: RememberedVideo) -> tuple[Path, int, int]:
     try:
         status = video.path.stat()
     except OSError as err:
         raise DataError(
             f"{video.path} is not there any more; if it was moved, remember it at its new place"
         ) from err
-    return status.st_mtime_ns, status.st_size
+    return video.path, status.st_mtime_ns, status.st_size
 
 
 def _opened(video: RememberedVideo) -> VideoFrames:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import webbrowser
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import uvicorn
 
@@ -18,13 +20,21 @@ CLOSE_SECONDS = 2
 MOST_PORT = 65535
 
 
-def serve(memory: Memory, host: str, port: int, *, is_opened: bool = False) -> None:
+def serve(
+    memory: Memory,
+    host: str,
+    port: int,
+    *,
+    videos: Sequence[Path] = (),
+    is_opened: bool = False,
+) -> None:
     """Serve the page of a memory, and say where.
 
     Args:
         memory: What is asked.
         host: Address or name to listen on; a token is needed unless it is a loopback one.
         port: 0: any that is free.
+        videos: Folders of which clients may have videos remembered.
         is_opened: Open the page in this machine's browser.
 
     Raises:
@@ -38,7 +48,7 @@ def serve(memory: Memory, host: str, port: int, *, is_opened: bool = False) -> N
         if is_opened:
             webbrowser.open(access.url)
         with suppress(KeyboardInterrupt):  # raised again once the server has ended
-            build_server(memory, access).run(sockets=[listener])
+            build_server(memory, access, videos).run(sockets=[listener])
 
 
 class PageServer(uvicorn.Server):
@@ -54,9 +64,9 @@ class PageServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def build_server(memory: Memory, access: Access) -> uvicorn.Server:
+def build_server(memory: Memory, access: Access, videos: Sequence[Path] = ()) -> uvicorn.Server:
     """The server of a memory's page, to be run on a socket that listens."""
-    app = build_app(memory, access)
+    app = build_app(memory, access, videos)
     config = uvicorn.Config(
         app,
         log_level="warning",

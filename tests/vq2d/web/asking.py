@@ -26,9 +26,9 @@ def put(client, question):
     return reply.json()["id"]
 
 
-def put_pictures(client, *pictures):
+def put_pictures(client, *pictures, **fields):
     files = [("pictures", (f"{i}.png", data)) for i, data in enumerate(pictures)]
-    return client.post("/api/questions", files=files)
+    return client.post("/api/questions", files=files, data=fields)
 
 
 def events(client, name, **headers):

@@ -11,6 +11,7 @@ import pytest
 from tests.clips import RED, place
 from tests.vq2d.web.asking import box_question, events, put, put_pictures, red_png
 from tests.vq2d.web.conftest import client_of
+from vq2d.memory import answers
 from vq2d.memory.ask import MemoryQuestion
 from vq2d.types import ObjectView
 from vq2d.video.frames import open_video
@@ -85,6 +86,36 @@ def test_pictures_are_asked_about(client):
     names = [data["video"]["name"] for kind, data in found if kind == "sighting"]
     assert names == ["office.mp4", "office.mp4", "kitchen.mp4", "kitchen.mp4"]
     assert client.get("/api/answers").json()[0]["asked"] == {"pictures": 1}
+
+
+@pytest.mark.parametrize(
+    ("boxes", "status", "message"),
+    [
+        ("[[500, 5, 600, 9]]", 400, "the box 500,5,100,4 lies outside picture-1, which is 40"),
+        ("[[9, 9, 5, 5]]", 400, "the box needs a positive width and height"),
+        ("[[1, 2, 3]]", 422, "boxes: "),
+        ("[[1, 2, NaN, 4]]", 400, "the box needs four numbers"),
+        ("{", 422, "boxes: Invalid JSON"),
+        ("[null, null]", 422, "boxes: 2 for 1 pictures"),
+    ],
+)
+def test_boxes_on_pictures_that_are_none_are_refused(client, boxes, status, message):
+    reply = put_pictures(client, red_png(), boxes=boxes)
+    assert reply.status_code == status
+    assert message in reply.json()["error"]
+
+
+def test_a_question_asked_before_and_after_a_change_of_code_is_listed_once(
+    client, ids, monkeypatch
+):
+    for code in ("older", "newer"):
+        monkeypatch.setattr(answers, "code_digest", lambda _, code=code: code)
+        for question in (box_question(ids), box_question(ids, frame=5)):
+            *_, (_, done) = events(client, put(client, question))
+        *_, (_, photo) = events(client, put_pictures(client, red_png()).json()["id"])
+    listed = client.get("/api/answers").json()
+    assert len({one["question"] for one in listed}) == len(listed) == 3
+    assert {done["answer"], photo["answer"]} < {one["id"] for one in listed}
 
 
 def test_events_go_on_after_the_last_one_that_was_read(client, ids):

@@ -1,6 +1,7 @@
 // The answer: when and where the thing was last seen, played; earlier sightings as cards.
 
 import * as api from "./api.js";
+import { isBelieved, sureness } from "./belief.js";
 import { clock, lay, make, when } from "./dom.js";
 import { Screen } from "./screen.js";
 import { Timeline } from "./timeline.js";
@@ -13,7 +14,8 @@ export class AnswerView {
     this.screen = new Screen("the answer");
     this.screen.boxAt = (frame, info) => this.#boxAt(frame, info);
     this.timeline = new Timeline((frame) => this.screen.scrub(frame));
-    this.headline = make("p", { className: "headline" });
+    this.badge = make("span");
+    this.headline = make("p", { className: "headline", "aria-live": "polite" });
     this.facts = make("p", { className: "faint" });
     this.again = make("button", { type: "button", onclick: () => this.#play() }, "Play this sighting");
     this.cards = make("div", { className: "cards" });
@@ -64,14 +66,13 @@ export class AnswerView {
 
   async choose(sighting, isPlayed = true) {
     this.chosen = sighting;
-    const { video, present, score, curve } = sighting;
-    const isLast = sighting === this.sightings[0];
-    const badge = make("span", { className: `badge ${present ? "found" : "guess"}` },
-      present ? "found" : "a guess");
-    this.headline.replaceChildren(badge, `${isLast ? "Last seen" : "Seen"} ${when(sighting.last_seen_at)}`);
+    const { video, curve } = sighting;
+    const verb = sighting === this.sightings[0] ? "Last seen" : "Seen";
+    this.headline.replaceChildren(this.badge,
+      `${isBelieved(sighting) ? verb : "Best guess:"} ${when(sighting.last_seen_at)}`);
     const source = video.recorded_from === "file" ? " (by the date of the file)" : "";
     this.facts.textContent = `In ${video.name}, ${clock(sighting.start_s)} to ${clock(sighting.end_s)}`
-      + `${source}. Score ${score.toFixed(2)}${present ? "" : ": below what is believable, so only a guess"}.`;
+      + `${source}; ${how(sighting)}.`;
     for (const part of [this.curve, this.again]) part.hidden = false;
     const inSame = this.sightings.filter((one) => one.video.id === video.id);
     this.timeline.show(video, curve, inSame);
@@ -111,17 +112,25 @@ export class AnswerView {
     return held ? held.boxes_xyxy[frame - held.first_frame] : null;
   }
 
+  /** Say whether the thing is there: of the chosen sighting, and if not, of all of them. */
+  #judge() {
+    const isFound = isBelieved(this.chosen);
+    this.badge.className = `badge ${isFound ? "found" : "guess"}`;
+    this.badge.textContent = isFound ? "found" : this.sightings.some(isBelieved) ? "a guess" : "probably not there";
+  }
+
   #list() {
     this.more.hidden = this.sightings.length < 2;
     this.cards.replaceChildren(...this.sightings.map((one) => this.#card(one)));
     if (this.chosen) {
+      this.#judge();
       const inSame = this.sightings.filter((one) => one.video.id === this.chosen.video.id);
       this.timeline.show(this.chosen.video, this.chosen.curve, inSame);
     }
   }
 
   #card(sighting) {
-    const { video, present, score } = sighting, last = sighting.end_frame - 1;
+    const { video } = sighting, last = sighting.end_frame - 1;
     const mark = make("span", { className: "mark" });
     lay(mark, sighting.boxes_xyxy.at(-1), video);
     const picture = make("span", { className: "picture" },
@@ -131,6 +140,11 @@ export class AnswerView {
       "aria-pressed": String(sighting === this.chosen),
     }, video.is_there ? picture : null, make("b", {}, when(sighting.last_seen_at)),
     `${video.name}, ${clock(sighting.start_s)} to ${clock(sighting.end_s)}`,
-    make("br"), `score ${score.toFixed(2)}${present ? "" : ", a guess"}`);
+    make("br"), `${how(sighting)}${isBelieved(sighting) ? "" : ", a guess"}`);
   }
+}
+
+/** How sure a sighting is, in numbers. */
+function how(sighting) {
+  return [sureness(sighting), `score ${sighting.score.toFixed(2)}`].filter(Boolean).join(", ");
 }

@@ -1,4 +1,5 @@
 // A box on the still of a screen: dragged by mouse or finger, moved and sized by arrow keys.
+// "change" follows every change of it; "given" says that it is meant so: let go, or Enter pressed.
 
 import { lay, make } from "./dom.js";
 
@@ -14,15 +15,14 @@ export class BoxEditor extends EventTarget {
     this.element = make("div", {
       className: "box", tabIndex: 0, role: "group", hidden: true, onkeydown: (event) => this.#key(event),
       "aria-label": "Box around the thing. Arrow keys move it, Shift with arrow keys changes its "
-        + "size, Alt makes small steps, Delete removes it.",
+        + "size, Alt makes small steps, Enter asks, Delete removes it.",
     }, ...grips);
     screen.stage.append(this.element);
     screen.stage.classList.add("drawable");
     screen.stage.addEventListener("pointerdown", (event) => this.#begin(event));
     screen.stage.addEventListener("pointermove", (event) => this.#drag(event));
-    for (const end of ["pointerup", "pointercancel"]) {
-      screen.stage.addEventListener(end, () => this.#end());
-    }
+    screen.stage.addEventListener("pointerup", () => this.#end(true));
+    screen.stage.addEventListener("pointercancel", () => this.#end(false));
     screen.addEventListener("frame", () => {
       if (this.box && this.at !== screen.frame) this.set(null);
     });
@@ -68,18 +68,26 @@ export class BoxEditor extends EventTarget {
     return this.set(ordered(box));
   }
 
-  #end() {
+  #end(isMeant) {
     if (!this.drag) return;
+    const { before } = this.drag;
     this.drag = null;
-    if (!this.box) return;
+    if (!this.box || this.box === before) return;
     const [x1, y1, x2, y2] = this.box;
     if (x2 - x1 < LEAST || y2 - y1 < LEAST) this.set(null);
+    else if (isMeant) this.#give();
+  }
+
+  #give() {
+    this.dispatchEvent(new Event("given"));
   }
 
   #key(event) {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (["Delete", "Backspace", "Escape"].includes(event.key)) {
       this.set(null);
+    } else if (event.key === "Enter" && this.box) {
+      this.#give();
     } else if (step && this.box) {
       const far = event.altKey ? 1 : Math.max(1, Math.round(this.screen.info.width / 100));
       const shift = step.map((v) => v * far);

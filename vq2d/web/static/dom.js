@@ -32,6 +32,12 @@ export function clock(seconds) {
   return `${Math.floor(tenths / 600)}:${rest}.${tenths % 10}`;
 }
 
+/** Bytes as people read them. */
+export function size(bytes) {
+  const [unit, factor] = bytes < 1e6 ? ["kB", 1e3] : bytes < 1e9 ? ["MB", 1e6] : ["GB", 1e9];
+  return `${(bytes / factor).toFixed(bytes / factor < 10 ? 1 : 0)} ${unit}`;
+}
+
 const DAY = { weekday: "short", day: "numeric", month: "short", year: "numeric" };
 const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
 

@@ -1,7 +1,10 @@
-// The page: choose a video, pause, draw a box or give photos, ask, follow the answer.
+// The page: choose a video, pause, draw a box, which asks by itself, or give photos and ask; follow
+// the answer.
 
+import { Adding } from "./adding.js";
 import * as api from "./api.js";
 import { AnswerView } from "./answer.js";
+import { isBelieved } from "./belief.js";
 import { BoxEditor } from "./box.js";
 import { $, clock, make, when } from "./dom.js";
 import { Pictures } from "./pictures.js";
@@ -10,9 +13,13 @@ import { Screen } from "./screen.js";
 const finder = new Screen("the video");
 const box = new BoxEditor(finder);
 const pictures = new Pictures();
+const adding = new Adding();
 const view = new AnswerView($("#shown"));
+const isNarrow = matchMedia("(max-width: 979px)");
 let running = null; // id of the question that is on its way
 let stop = () => {};
+let lastAsk = null; // what was asked last: a box, or photos
+let isToBeRead = false; // whether the answer shall come into view as soon as there is one
 
 function say(text, kind = "") {
   $("#status").className = `grow ${kind}`;
@@ -26,18 +33,25 @@ function update() {
   const isVideo = way() === "video";
   $("#by-video").hidden = !isVideo;
   $("#by-pictures").hidden = isVideo;
-  $("#ask").disabled = running !== null || !(isVideo ? box.box : pictures.files.length);
+  const given = isVideo ? box.box : pictures.photos;
+  $("#ask").hidden = isVideo && (given === null || given === lastAsk);
+  $("#ask").disabled = !given?.length || given === lastAsk;
   $("#cancel").hidden = running === null;
   $("#box-hint").textContent = box.box
     ? `Box at ${clock(finder.frame / 5)}, ${Math.round(box.box[2] - box.box[0])} × `
-      + `${Math.round(box.box[3] - box.box[1])} pixels. This sighting itself is no answer.`
-    : "Pause where the thing is shown, then drag a box around it.";
+      + `${Math.round(box.box[3] - box.box[1])} pixels. This sighting itself is no answer. `
+      + (box.box === lastAsk ? "A new box asks anew." : "Enter asks.")
+    : "Pause where the thing is shown, then drag a box around it: letting go asks.";
 }
 
-async function choose(video) {
+function press(video) {
   for (const tile of $("#videos").children) {
     tile.setAttribute("aria-pressed", String(tile.dataset.id === video.id));
   }
+}
+
+async function choose(video) {
+  press(video);
   box.set(null);
   await finder.load(video.id).catch(fail);
 }
@@ -57,10 +71,14 @@ async function listVideos() {
   const noun = videos.length === 1 ? "video" : "videos";
   $("#facts").textContent = videos.length
     ? `${videos.length} ${noun}, ${clock(seconds)} in all. Nothing leaves this machine.`
-    : "The memory holds no video yet; add some with `vq2d remember`.";
+    : "The memory holds no video yet; add some here, or with `vq2d remember`.";
   $("#videos").replaceChildren(...videos.map(tileOf));
-  const first = videos.find((video) => video.is_there);
-  if (first) await choose(first);
+  const isThere = videos.some((video) => video.is_there);
+  for (const part of ["#finder", "#boxing"]) $(part).hidden = !isThere;
+  if (!videos.length) adding.details.open = true;
+  const chosen = videos.find((video) => video.id === finder.info?.id);
+  if (chosen) return press(chosen);
+  if (isThere) await choose(videos.find((video) => video.is_there));
 }
 
 function askedCard(answer) {
@@ -68,7 +86,7 @@ function askedCard(answer) {
   const what = asked.video ? `${asked.name} at ${clock(asked.frame / 5)}`
     : asked.pictures === 1 ? "A photo" : `${asked.pictures} photos`;
   const found = last
-    ? `${last.present ? "Last seen" : "A guess:"} ${when(last.last_seen_at, false)}, ${last.name}` : "Not found";
+    ? `${isBelieved(last) ? "Last seen" : "Probably not there; best guess:"} ${when(last.last_seen_at, false)}, ${last.name}` : "Not found";
   const image = make("img", { src: api.pictureOf(answer.id), alt: "", loading: "lazy", onerror: () => image.remove() });
   return make("button", {
     type: "button", className: "card asked", onclick: () => { location.hash = `answer=${answer.id}`; },
@@ -103,29 +121,44 @@ function hear(kind, data) {
   if (kind === "sighting") { say("Looking for earlier sightings …", "busy"); view.add(data); }
   if (["queued", "searching", "moment", "sighting"].includes(kind)) return;
   running = null;
+  if (kind !== "done") lastAsk = null;
   if (kind === "done") { view.finish(); say(view.sightings.length ? "Done." : "Not found."); }
   if (kind === "failed") say(data.error, "wrong");
   if (kind === "cancelled") say("Cancelled.");
   if (kind === "lost") say("This question is not known any more; ask it again.", "wrong");
   $("#no-answer").hidden = !$("#shown").hidden;
+  if (kind === "done" && !view.sightings.length) bringIntoView();
   if (kind === "done") history.replaceState(null, "", `#answer=${data.answer}`);
   update();
   listAnswers().catch(fail);
 }
 
+/** Ask what is given; the question that is on its way is cancelled. */
 async function ask() {
-  $("#ask").disabled = true;
+  const isVideo = way() === "video", mine = isVideo ? box.box : pictures.photos;
+  lastAsk = mine;
+  update();
   say("Sending …", "busy");
+  stop();
   try {
-    const id = way() === "video"
-      ? await api.askBox(finder.info.id, box.at, box.box) : await api.askPictures(pictures.files);
+    if (running !== null) await api.cancel(running).catch(() => {}); // it may be over
+    running = null;
+    const id = isVideo ? await api.askBox(finder.info.id, box.at, mine) : await api.askPictures(mine);
+    if (lastAsk !== mine) return void api.cancel(id).catch(fail);
     history.replaceState(null, "", `#question=${id}`);
+    isToBeRead = isNarrow.matches;
     follow(id);
-    if (matchMedia("(max-width: 979px)").matches) $("#answer").scrollIntoView({ block: "start" });
   } catch (error) {
+    if (lastAsk !== mine) return;
+    lastAsk = null;
     fail(error);
     update();
   }
+}
+
+function bringIntoView() {
+  if (isToBeRead) $("#answer").scrollIntoView({ block: "start" });
+  isToBeRead = false;
 }
 
 async function open(id) {
@@ -136,6 +169,7 @@ async function open(id) {
   for (const sighting of answer.sightings) view.add(sighting);
   view.finish();
   update();
+  await listed.catch(() => {}); // what lies above has its height then
   $("#answer").scrollIntoView({ block: "nearest" });
 }
 
@@ -147,17 +181,46 @@ function route() {
   if (kind === "answer") open(id).catch(fail);
 }
 
+/** Files that are dropped anywhere: pictures are asked about, all else is a video to be added. */
+function drop(event) {
+  if (!event.dataTransfer?.types.includes("Files")) return;
+  event.preventDefault();
+  if (event.type !== "drop") return;
+  const files = [...event.dataTransfer.files];
+  const isPicture = (file) => file.type.startsWith("image/") || /\.(heic|heif|avif)$/i.test(file.name);
+  if (files.some(isPicture)) {
+    $("input[name=way][value=pictures]").click();
+    pictures.add(files.filter(isPicture));
+  }
+  const videos = files.filter((file) => !isPicture(file));
+  if (videos.length) {
+    $("input[name=way][value=video]").click();
+    adding.send(videos);
+  }
+}
+
 $("#finder").append(finder.element);
+$("#adding").append(adding.element);
 $("#by-pictures").append(pictures.element);
 $("#place-box").onclick = () => box.place();
 $("#ask").onclick = ask;
 $("#cancel").onclick = () => running && api.cancel(running).catch(fail);
 for (const radio of document.querySelectorAll("input[name=way]")) radio.onchange = update;
-box.addEventListener("change", update);
+box.addEventListener("change", () => { isToBeRead = false; update(); });
+box.addEventListener("given", ask);
 pictures.addEventListener("change", update);
+view.screen.addEventListener("still", bringIntoView);
 finder.addEventListener("trouble", () => say("This frame cannot be read; is the file still there?", "wrong"));
+adding.addEventListener("trouble", fail);
+adding.addEventListener("remembered", (event) => {
+  say(`${event.name} is remembered.`);
+  listVideos().catch(fail);
+});
+for (const kind of ["dragover", "drop"]) addEventListener(kind, drop);
 addEventListener("hashchange", route);
 update();
-listVideos().catch(fail);
+const listed = listVideos();
+listed.catch(fail);
 listAnswers().catch(fail);
+adding.look();
 route();
