@@ -40,7 +40,7 @@ def video_json(video: RememberedVideo) -> VideoJson:
 
 def sighting_json(sighting: Sighting) -> SightingJson:
     """A sighting, and how similar its video is at each time."""
-    return _seen_json(sighting.video, sighting.found, is_believed=sighting.believed)
+    return _seen_json(sighting.video, sighting.found, sighting.believed)
 
 
 def answer_json(store: Store, known: KnownAnswer) -> AnswerJson:
@@ -107,7 +107,7 @@ def _asked(raw: dict[str, Any], videos: dict[str, RememberedVideo]) -> AskedJson
     return {"video": origin[0], "name": name, "frame": origin[1], "box_xyxy": boxes[0]}
 
 
-def _seen_json(video: RememberedVideo, found: Localization, *, is_believed: bool) -> SightingJson:
+def _seen_json(video: RememberedVideo, found: Localization, is_believed: bool) -> SightingJson:
     """One sighting; boxes are xyxy in pixels of the video as shown, one per frame at 5 fps."""
     track, scores = found.track, found.scores
     assert track is not None
