@@ -1,7 +1,7 @@
 """Answer a split whose clips do not fit on the disk: fetch a shard, answer it, delete it, go on.
 
 Every shard leaves part.json and its pictures; the last step merges the parts to submission.json.
-Given again, the command goes on where it was. Options that it does not know go to `vq2d run`.
+Given again, the command goes on where it was. What follows `--` goes to `vq2d run`.
 """
 
 from __future__ import annotations
@@ -49,14 +49,17 @@ def build_parser() -> argparse.ArgumentParser:
         help="what a clip takes, to divide the split into shards; a shard that turns out larger "
         "than the budget stops the run (0.5)",
     )
+    parser.add_argument(
+        "others", nargs="*", metavar="-- OPTION", help="options of vq2d run, after two dashes"
+    )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fetch, answer, delete, merge; 0 done, 1 something failed, 2 usage."""
-    args, others = build_parser().parse_known_args(argv)
+    args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return exit_code(lambda: answer_all(args, others))
+    return exit_code(lambda: answer_all(args, args.others))
 
 
 def answer_all(args: argparse.Namespace, others: Sequence[str]) -> int:

@@ -54,8 +54,9 @@ def fetched(bucket, root, monkeypatch):
 
 
 def command(root, tmp_path, *options):
-    folders = ["--data", root, "--out", tmp_path / "out", "--cache", tmp_path / "cache"]
-    return run_fetched.main([*map(str, folders), "--no-videos", *options])
+    folders = map(str, ["--data", root, "--out", tmp_path / "out"])
+    of_run = ["--cache", str(tmp_path / "cache"), "--no-videos"]
+    return run_fetched.main([*folders, *options, "--", *of_run])
 
 
 ONE_AT_A_TIME = ("--budget-gb", "0.001", "--gb-per-clip", "0.001")
