@@ -11,11 +11,13 @@ DATA ?= ../shared/data
 setup: $(READY)
 
 # torch and torchvision come as a matching pair; sam2 and fast-slic cannot be built in isolation.
+# The package holds ren_core and vq2d; pipelines, eval and tools are found in the checkout.
 $(READY): pyproject.toml constraints.txt Makefile
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip setuptools wheel
 	$(PIP) torch torchvision
 	$(PIP) --editable ".[dev]"
+	$(BIN)/python -c "import pathlib, site; pathlib.Path(site.getsitepackages()[0], 'checkout.pth').write_text('$(CURDIR)')"
 	SAM2_BUILD_CUDA=0 $(PIP) --no-build-isolation --no-deps sam2
 	$(PIP) cython numpy
 	$(PIP) --no-build-isolation --no-deps --no-cache-dir fast-slic \

@@ -118,6 +118,7 @@ def run(args: argparse.Namespace, command: str) -> int:
                 cache=args.cache,
                 out=args.out / data.name,
                 absent_per_query=args.absent,
+                keep_tokens_of=args.keep_cache_of,
             )
         )
     print_figures(found)

@@ -90,7 +90,13 @@ def find_set(name: str, roots: Sequence[Path]) -> DataSet | None:
 
 
 def measure(
-    data: DataSet, localizer: Localizer, *, cache: Path, out: Path, absent_per_query: int
+    data: DataSet,
+    localizer: Localizer,
+    *,
+    cache: Path,
+    out: Path,
+    absent_per_query: int,
+    keep_tokens_of: str | None = None,
 ) -> SetFigures:
     """Answer a set, ask its absent questions, and keep what was found in ``out``.
 
@@ -102,9 +108,12 @@ def measure(
             presence.json.
         absent_per_query: Most clips without its thing that a query is asked of; 0: presence is not
             tested.
+        keep_tokens_of: Digest of older code whose tokens shall be used.
     """
     files, weights = ClipFiles(data.root), masking_weights(localizer)
-    answerer = Answerer(files, localizer, cache=cache, weights=weights)
+    answerer = Answerer(
+        files, localizer, cache=cache, weights=weights, keep_tokens_of=keep_tokens_of
+    )
     rows: list[QueryResult] = []
     traces: Mapping[str, Trace] = {}
     cost, failed = None, 0

@@ -42,8 +42,8 @@ class Evidence:
 
     Attributes:
         similarity: Of the best peak.
-        second: Of the second-best peak; of the best one, if there is no other. What is there is
-            mostly seen more than once.
+        second: Of the second-best peak; of the best one, if there is no other. What is not there
+            resembles several places about equally.
         refined: Best refined score of a candidate.
         colours: Largest share of the query's colours that the mask of a candidate has.
     """

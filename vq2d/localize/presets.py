@@ -82,6 +82,7 @@ PRESETS: dict[str, VQ2DConfig] = {
             colour=0.25,
         ),
         expand=ExpandConfig(
+            rounds=4,
             similarity=0.4,
             sharpness=30.0,
             judged_at=None,
@@ -89,6 +90,9 @@ PRESETS: dict[str, VQ2DConfig] = {
             floor=0.0,
             accept_ratio=0.93,
             join_gap=3,
+        ),
+        presence=PresenceConfig(
+            bias=-21.584, similarity=22.333, second=-17.057, refined=10.491, colours=11.546
         ),
         region_tracker=RegionTrackerConfig(stride=2),
     ),

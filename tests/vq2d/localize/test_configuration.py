@@ -125,7 +125,7 @@ def test_every_setting_refuses_a_huge_value(key):
 
 def test_the_groups_are_called_as_their_fields():
     for key, _ in keys_of(VQ2DConfig()):
-        assert refused(VQ2DConfig(), key, -2).startswith(key)
+        assert refused(VQ2DConfig(), key, -100_000).startswith(key)
 
 
 @pytest.mark.parametrize(
