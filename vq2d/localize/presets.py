@@ -78,7 +78,7 @@ PRESETS: dict[str, VQ2DConfig] = {
             stay_near=1.5,
             redraw=False,
             floor=0.3,
-            keep_ratio=0.9,
+            keep_ratio=0.88,
             colour=0.25,
         ),
         expand=ExpandConfig(
@@ -88,7 +88,7 @@ PRESETS: dict[str, VQ2DConfig] = {
             judged_at=None,
             max_frames=2,
             floor=0.0,
-            accept_ratio=0.93,
+            accept_ratio=0.9,
             join_gap=3,
         ),
         presence=PresenceConfig(

@@ -101,7 +101,8 @@ def test_asking_by_a_picture_says_when_where_and_in_which_video(folder, tmp_path
     found = json.loads(target.read_text())
     assert [(s["first_frame"], len(s["boxes_xyxy"])) for s in found] == [(15, 6), (3, 5)]
     assert found[0]["start_s"] == 3.0
-    assert found[0]["present"] is True
+    assert found[0]["believed"] is True
+    assert found[0]["present"] is None  # this configuration does not say
 
 
 @pytest.mark.parametrize("name", ["kitchen.mp4", "path"])

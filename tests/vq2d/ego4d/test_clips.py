@@ -35,7 +35,7 @@ def test_clip_file_and_cut_out_of_the_video(tmp_path):
 
 
 def test_missing_clip_says_what_to_do(tmp_path):
-    with pytest.raises(DataError, match=r"clip\.mp4 is missing, .*; .*check_data"):
+    with pytest.raises(DataError, match=r"clip\.mp4 is missing, .*; .*check-data"):
         open_clip(tmp_path, CLIP)
 
 
