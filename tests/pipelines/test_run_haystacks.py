@@ -141,7 +141,7 @@ def test_missing_data_and_weights_are_sentences(command, tmp_path, monkeypatch, 
     monkeypatch.setenv("REN_CACHE", str(tmp_path / "empty"))
     at = command.index("--random-weights")
     assert run_haystacks.main([*command[:at], *command[at + 2 :]]) == 1
-    assert "fetch_weights.py siglip2-tokenizer" in capsys.readouterr().err
+    assert "vq2d fetch-weights siglip2-tokenizer" in capsys.readouterr().err
     monkeypatch.setattr(run_haystacks, "build_ren", _without_area)
     assert run_haystacks.main([*command, "--sizes", "1", "--limit", "1"]) == 1
 

@@ -160,7 +160,7 @@ def test_local_file_is_loaded_strictly_and_resampled(tmp_path):
 
 
 def test_damaged_and_missing_files_are_one_sentence(tmp_path):
-    with pytest.raises(DataError, match=r"fetch_weights\.py dino-vitb8"):
+    with pytest.raises(DataError, match=r"vq2d fetch-weights dino-vitb8"):
         build_encoder("dino-vitb8", weights=tmp_path / "nothing.pth")
     torch.save({"w": Path("/tmp")}, tmp_path / "code.pth")  # an object, not only tensors
     with pytest.raises(DataError, match="not a readable weight file"):

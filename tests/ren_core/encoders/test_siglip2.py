@@ -286,11 +286,11 @@ def test_both_towers_are_loaded_from_one_file(tmp_path, model, images):
 
 def test_missing_and_damaged_files_are_sentences(tmp_path, monkeypatch):
     monkeypatch.setenv("REN_CACHE", str(tmp_path / "empty"))
-    with pytest.raises(DataError, match=r"fetch_weights\.py siglip2-tokenizer"):
+    with pytest.raises(DataError, match=r"vq2d fetch-weights siglip2-tokenizer"):
         load_siglip2()
     words = tmp_path / "tokenizer.json"
     byte_tokenizer().save(str(words))
-    with pytest.raises(DataError, match=r"fetch_weights\.py siglip2-giant-opt-384"):
+    with pytest.raises(DataError, match=r"vq2d fetch-weights siglip2-giant-opt-384"):
         load_siglip2(tokenizer=words)
     words.write_text("{}")
     with pytest.raises(DataError, match=r"not a tokenizer\.json"):

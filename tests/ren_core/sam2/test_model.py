@@ -87,7 +87,7 @@ def test_a_checkpoint_is_found_in_the_cache_and_loaded(model, tmp_path, monkeypa
 
 def test_a_missing_checkpoint_names_the_command_that_fetches_it(tmp_path, monkeypatch):
     monkeypatch.setenv("REN_CACHE", str(tmp_path))
-    with pytest.raises(DataError, match=r"are not in .*fetch_weights.py sam2.1-hiera-large"):
+    with pytest.raises(DataError, match=r"are not in .*vq2d fetch-weights sam2.1-hiera-large"):
         Sam2Model.from_checkpoint(device="cpu")
     with pytest.raises(DataError, match=r"other.pt with the weights of .* is missing"):
         sam2_model.find_checkpoint("sam2.1_hiera_b+", tmp_path / "other.pt")

@@ -62,7 +62,7 @@ def test_store_is_sharded_and_resumes_and_keeps_empty_pictures(tmp_path):
     pictures[0].unlink()
     with pytest.raises(DataError, match="not there any more"):
         store_source(store)
-    with pytest.raises(DataError, match="extract_regions"):
+    with pytest.raises(DataError, match="extract-regions"):
         store_source(tmp_path / "im")
 
 
