@@ -8,7 +8,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 
 import anyio
@@ -24,6 +24,8 @@ LEAST_FREE_BYTES = 1 << 30
 """Stay free on the disk of the memory."""
 IDLE_SECONDS = 60.0
 """An upload of which nothing came for so long is broken off."""
+PATIENCE_SECONDS = 2.0
+"""So long an upload waits for the one before it."""
 WRITE_BYTES = 4 << 20
 LONGEST_NAME = 120
 PARTIAL = ".partial"
@@ -71,10 +73,16 @@ class Uploads:
         Raises:
             ConfigError: If the name is not that of a video.
             DataError: If there is no room for it, it is empty, or nothing of it comes for long.
-            FullError: If another one is being received.
+            FullError: If another one is still being received after ``PATIENCE_SECONDS``.
         """
         name = safe_name(name)
-        with self._one_at_a_time(), self._folder() as folder:
+        async with self._one_at_a_time():
+            return await self._receive(parts, name, size, changed_s)
+
+    async def _receive(
+        self, parts: AsyncIterator[bytes], name: str, size: int, changed_s: float | None
+    ) -> Addition:
+        with self._folder() as folder:
             self._check_free(size)
             partial = folder / (name + PARTIAL)
             await self._write(parts, partial)
@@ -83,9 +91,15 @@ class Uploads:
                 os.utime(path, (changed_s, changed_s))
             return Addition(path, folder)
 
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        if not self._lock.acquire(blocking=False):
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncIterator[None]:
+        """A browser that lost its connection sends again before the first try is seen to end."""
+        is_ours = False
+        with anyio.move_on_after(PATIENCE_SECONDS):
+            while not self._lock.acquire(blocking=False):
+                await anyio.sleep(0.05)
+            is_ours = True
+        if not is_ours:
             raise FullError
         try:
             yield
