@@ -58,7 +58,7 @@ browser:
 		|| echo "chromium could not be installed; the tests in a browser are skipped"
 
 test: lint weights browser
-	$(BIN)/python -m pytest -m "not gpu and not slow and not engine and not cluster"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not gpu and not slow and not engine and not cluster"
 	$(BIN)/python -m pytest -m engine tests
 	$(MAKE) test-cluster
 

@@ -22,6 +22,15 @@ PIXELS = """e => {
 }"""
 
 
+WINDOWS = []
+"""Closed before the server ends: a page that goes on asking would find nobody, and say so."""
+
+
+def close_windows():
+    while WINDOWS:
+        WINDOWS.pop().close()
+
+
 @contextmanager
 def serving(memory, videos=()):
     """Address of the page of a memory, served by a thread."""
@@ -33,6 +42,7 @@ def serving(memory, videos=()):
         try:
             yield access.url
         finally:
+            close_windows()
             server.should_exit = True
             thread.join(20)
 

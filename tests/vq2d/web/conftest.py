@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from tests.job import tiny_localizer
 from tests.vq2d.memory.conftest import CONFIG, make, memory, remembered, videos  # noqa: F401
-from tests.vq2d.web.browsing import STAGE
+from tests.vq2d.web.browsing import STAGE, WINDOWS, close_windows
 from vq2d.memory.memory import Memory, open_store
 from vq2d.web.access import Access
 from vq2d.web.app import build_app
@@ -67,7 +67,7 @@ def open_page(browser):
 
     Every error in it fails the test, and every request that leaves this machine.
     """
-    wrong, contexts = [], []
+    wrong = []
 
     def heard(message, expected):
         if message.type == "error" and not any(part in message.text for part in expected):
@@ -78,8 +78,8 @@ def open_page(browser):
             wrong.append(f"asks {request.url}")
 
     def call(url, expected=(), first=f"{STAGE}[data-frame='0']", **options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
+        WINDOWS.append(browser.new_context(**options))
+        page = WINDOWS[-1].new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda m: heard(m, expected))
@@ -89,8 +89,7 @@ def open_page(browser):
         return page
 
     yield call
-    for context in contexts:
-        context.close()
+    close_windows()
     assert wrong == []
 
 
