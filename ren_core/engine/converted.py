@@ -3,6 +3,8 @@
 Tracing a module takes many times as long as compiling it. A converted model lies in the folder of
 the weights, named after all that decides it: the module's code, parameters and plain attributes,
 the sizes of its inputs, and the versions of the packages involved.
+
+What was just converted is read from disk too: as it is, it computes other last digits.
 """
 
 from __future__ import annotations
@@ -59,8 +61,9 @@ def converted(module: nn.Module, inputs: Sequence[Tensor]) -> Any:  # noqa: ANN4
     try:
         _keep(model, folder, name)
     except OSError as err:
-        logger.info("the converted model is not kept: %s", err)
-    return model
+        logger.warning("the converted model is not kept, and its last digits may differ: %s", err)
+        return model
+    return core().read_model(path)
 
 
 def _convert(module: nn.Module, inputs: Sequence[Tensor]) -> Any:  # noqa: ANN401

@@ -10,6 +10,7 @@ from torch import nn
 from ren_core.engine import converted as conversion
 from ren_core.engine.compiled import CompiledModule
 from ren_core.engine.region_networks import _Features
+from ren_core.model import REN
 from tests.tiny import TinyEncoder
 
 pytest.importorskip("openvino")
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.engine
 @pytest.fixture
 def conversions(monkeypatch, tmp_path):
     """The modules that were converted, not read, with a folder of its own."""
-    monkeypatch.setenv("REN_CACHE", str(tmp_path))
+    monkeypatch.setattr(conversion, "cache_dir", lambda: tmp_path)
     convert, done = conversion._convert, []
 
     def counted(module, inputs):
@@ -49,6 +50,17 @@ def test_a_module_is_converted_once_and_read_back_the_same(conversions):
     assert np.array_equal(first, second)
     with torch.no_grad():
         assert np.abs(first - network()(image()).numpy()).max() < 1e-5
+
+
+@pytest.mark.weights
+def test_the_process_that_converts_computes_the_same_digits(conversions):
+    def features():
+        ren = REN.from_pretrained("embedded", input_size=168, engine="openvino")
+        return ren.patch_features(image(100)).features
+
+    first, second = features(), features()
+    assert len(conversions) == 1
+    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize(
