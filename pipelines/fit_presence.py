@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -23,10 +21,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from pipelines.shared.figures import CHOOSING, PRESENCE_ONLY
+from ren_core.command import exit_code
 from ren_core.errors import DataError
+from vq2d.localize.belief import BELIEVED
 from vq2d.localize.presence import Evidence, PresenceConfig, probability
 from vq2d.scoring.presence import (
     AskedRow,
+    even_weights,
     presence_figures,
     presence_table,
     reliability,
@@ -59,11 +60,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Fit; 0 done, 1 no rows."""
     args = build_parser().parse_args(argv)
-    try:
-        rows = {name: read_rows(args.figures / name / "presence.json") for name in args.sets}
-    except DataError as err:
-        sys.stderr.write(f"{err}\n")
-        return 1
+    return exit_code(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fit without each set and with all, and print what that gives."""
+    rows = {name: read_rows(args.figures / name / "presence.json") for name in args.sets}
     held_out = []
     for name, own in rows.items():
         others = fit([row for n in rows if n != name for row in rows[n]], args.shrink)
@@ -73,7 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_figures("all sets, each under the fit to the others", held_out)
     config = fit([row for own in rows.values() for row in own], args.shrink)
     print("\nPresenceConfig(" + ", ".join(f"{k}={v:.3f}" for k, v in terms(config).items()) + ")")
-    return 0
 
 
 def read_rows(path: Path) -> list[AskedRow]:
@@ -100,7 +101,7 @@ def fit(rows: Sequence[AskedRow], shrink: float) -> PresenceConfig:
     mean, scale = values.mean(axis=0), values.std(axis=0) + 1e-6
     inputs = np.column_stack([(values - mean) / scale, np.ones(len(used))])
     sign = np.where(is_present, 1.0, -1.0)
-    weight = len(used) * np.where(is_present, 0.5 / is_present.sum(), 0.5 / (~is_present).sum())
+    weight = len(used) * even_weights(is_present)
 
     def loss(factors: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         odds = sign * (inputs @ factors)
@@ -137,14 +138,13 @@ def print_figures(title: str, rows: Sequence[AskedRow]) -> None:
     for score in ("refined", "present"):
         table = presence_table(presence_figures(rows, score, lengths=["all"]))
         print(table if score == "refined" else "\n".join(table.splitlines()[1:]))
-    said = [row.present for row in rows if row.present is not None]
     calibration = reliability(rows)
-    if calibration is not None and not math.isnan(calibration.brier):
+    if calibration is not None:
         there = np.array([row.kind == "present" for row in rows])
-        share = np.array(said) >= 0.5
+        is_said = np.array([row.value("present") >= BELIEVED for row in rows])
         print(
-            f"{reliability_line(calibration)}; said to be there: {share[there].mean():.1%} of the "
-            f"present, {share[~there].mean():.1%} of the absent things"
+            f"{reliability_line(calibration)}; said to be there: {is_said[there].mean():.1%} of "
+            f"the present, {is_said[~there].mean():.1%} of the absent things"
         )
 
 

@@ -59,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Fetch, answer, delete, merge; 0 done, 1 something failed, 2 usage."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return exit_code(lambda: answer_all(args, args.others))
+    return exit_code(lambda: answer_all(args))
 
 
-def answer_all(args: argparse.Namespace, others: Sequence[str]) -> int:
+def answer_all(args: argparse.Namespace) -> int:
     """All shards, then the submission; 0 if it is valid and no query failed."""
     annotations = annotations_of(args.data, args.split)
     clips = [clip for clip in annotations.clips if clip.queries]
@@ -77,7 +77,7 @@ def answer_all(args: argparse.Namespace, others: Sequence[str]) -> int:
             run.main(
                 [
                     *("--data", str(args.data), "--split", args.split, "--out", str(folder)),
-                    *("--shard", f"{number}/{count}", *others),
+                    *("--shard", f"{number}/{count}", *args.others),
                 ]
             )
         finally:

@@ -106,7 +106,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     for name in missing:
         print(f"no set {name} under {', '.join(map(str, args.roots))}; `make sets` renders it")
     preset, localizer = chosen_localizer(args)
-    config, networks = localizer.config, str(localizer.models.encoder.ren.compute)
+    config, networks = localizer.config, localizer.networks
     write_config(args, args.out, preset=preset, command=command, config=config, networks=networks)
     found = []
     for data in filter(None, sets.values()):

@@ -196,7 +196,7 @@ def measure_job(
         frames=report.cost.frames,
         queries=report.cost.queries,
         token_bytes=_bytes_below(answerer.tokens_dir),
-        networks=str(localizer.models.encoder.ren.compute),
+        networks=localizer.networks,
     )
 
 

@@ -21,10 +21,10 @@ class ComputeWish:
         compiles: Whether the networks are known to gain from OpenVINO.
     """
 
-    engine: EngineName | None
-    device: str | None
-    dtype: str | None
-    compiles: bool
+    engine: EngineName | None = None
+    device: str | None = None
+    dtype: str | None = None
+    compiles: bool = False
 
     def fulfilled(self) -> Compute:
         """What this machine takes for it.

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, command: str) -> int:
     asked = ask(args, frames)
     name, localizer = chosen_localizer(args)
     out = args.out or Path("runs") / f"localize-{args.video.stem}"
-    config, networks = localizer.config, str(localizer.models.encoder.ren.compute)
+    config, networks = localizer.config, localizer.networks
     write_config(args, out, preset=name, command=command, config=config, networks=networks)
     events_to(out / "events.jsonl")
     with tqdm(total=asked.question.search_end, desc="tokens", unit="frame", disable=None) as bar:

@@ -79,8 +79,33 @@ def add_preset_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup
     )
 
 
-def add_query_box(parser: argparse.ArgumentParser) -> None:
-    """The box in the one picture of ``--query``."""
+def add_question(
+    parser: argparse.ArgumentParser,
+    pictures: argparse._ActionsContainer,
+    moment: argparse._ActionsContainer,
+) -> None:
+    """What shows the object: pictures of it, or a box at a moment of a video.
+
+    Args:
+        parser: Of the command.
+        pictures: The group that ``--query`` belongs to.
+        moment: The group or parser that ``--at`` belongs to.
+    """
+    pictures.add_argument(
+        "--query",
+        type=Path,
+        nargs="+",
+        metavar="IMAGE",
+        help="pictures of the object, with nothing but options after them; the opaque part of one "
+        "is the object",
+    )
+    moment.add_argument(
+        "--at",
+        type=float,
+        metavar="SECONDS",
+        help="when the video shows it; that occurrence itself is no answer",
+    )
+    parser.add_argument("--box", metavar="X,Y,W,H", help="where it is then, in pixels (with --at)")
     parser.add_argument(
         "--query-box",
         metavar="X,Y,W,H",

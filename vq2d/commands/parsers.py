@@ -18,7 +18,7 @@ from vq2d.commands.options import (
     SPLITS,
     add_model_options,
     add_preset_options,
-    add_query_box,
+    add_question,
     positive_count,
 )
 from vq2d.scoring.bootstrap import BootstrapConfig
@@ -104,21 +104,7 @@ def add_localize(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s VIDEO (--query IMAGE ... | --at SECONDS --box X,Y,W,H) [options]"
     parser.add_argument("video", type=Path, help="a video of any rate and size")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--query",
-        type=Path,
-        nargs="+",
-        metavar="IMAGE",
-        help="pictures of the object, after the video; the opaque part of one is the object",
-    )
-    what.add_argument(
-        "--at",
-        type=float,
-        metavar="SECONDS",
-        help="when the video shows it; that occurrence itself is no answer",
-    )
-    parser.add_argument("--box", metavar="X,Y,W,H", help="where it is then, in pixels (with --at)")
-    add_query_box(parser)
+    add_question(parser, what, what)
     parser.add_argument("--until", type=float, metavar="SECONDS", help="search up to here (end)")
     parser.add_argument("--out", type=Path, help="folder of the results (runs/localize-VIDEO)")
     add_model_options(parser)
@@ -147,23 +133,9 @@ def add_ask(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", type=Path, required=True, help="folder of the memory")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "--query",
-        type=Path,
-        nargs="+",
-        metavar="IMAGE",
-        help="pictures of the object; the opaque part of one is the object",
-    )
-    what.add_argument(
         "--video", metavar="FILE", help="a video that shows it: a path, or a name in the memory"
     )
-    parser.add_argument(
-        "--at",
-        type=float,
-        metavar="SECONDS",
-        help="when it shows it; that occurrence itself is no answer",
-    )
-    parser.add_argument("--box", metavar="X,Y,W,H", help="where it is then, in pixels")
-    add_query_box(parser)
+    add_question(parser, what, parser)
     parser.add_argument(
         "--before",
         metavar="TIME",

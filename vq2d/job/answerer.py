@@ -115,7 +115,7 @@ class Answerer:
         """The names of the stage directories know settings, weights, precision and code."""
         return {
             **code_identity(),
-            "networks": str(self.localizer.models.encoder.ren.compute),
+            "networks": self.localizer.networks,
             "tokens": self.tokens_dir.name,
             "answers": self.answers_dir.name,
         }

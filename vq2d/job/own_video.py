@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from ren_core.engine.choice import Compute, choose_compute
+from ren_core.engine.choice import Compute
 from ren_core.errors import ConfigError
+from ren_core.executor.compute import ComputeWish
 from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.presets import preset
@@ -95,10 +94,7 @@ def open_localizer(
         DataError: If weights are missing, with the command that fetches them.
     """
     config = preset(preset_name, changes)
-    if compute is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        compute = choose_compute(None, device, None, compiles=config.ren == "embedded")
-    return build_localizer(config, compute)
+    return build_localizer(config, compute or ComputeWish(compiles=config.compiles).fulfilled())
 
 
 def localize_in(

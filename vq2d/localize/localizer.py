@@ -77,6 +77,11 @@ class Localizer:
         self.models = models
         self.config = config
 
+    @property
+    def networks(self) -> str:
+        """Engine, precision and device that compute the networks."""
+        return str(self.models.encoder.ren.compute)
+
     def localize(
         self, question: Question, frames: FrameSource, chunks: Sequence[Chunk]
     ) -> Localization:

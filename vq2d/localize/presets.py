@@ -58,6 +58,11 @@ class VQ2DConfig:
     region: RegionConfig = field(default_factory=RegionConfig)
     region_tracker: RegionTrackerConfig = field(default_factory=RegionTrackerConfig)
 
+    @property
+    def compiles(self) -> bool:
+        """Whether the networks are known to gain from OpenVINO."""
+        return self.ren == "embedded"
+
 
 _FEW_ZOOMS = (1.0, 1.75, 2.75)
 

@@ -115,7 +115,6 @@ def answer_name(
 ) -> str:
     """A name for all that decides an answer."""
     localizer = places.localizer
-    compute = localizer.models.encoder.ren.compute
-    how = [content(localizer.config), content(config), str(compute), code_digest(__name__)]
+    how = [content(localizer.config), content(config), localizer.networks, code_digest(__name__)]
     videos = sorted(video.fingerprint for video in places.store.videos())
     return digest([question_name(question, before, top), how, videos], 16)

@@ -9,11 +9,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from ren_core.configuration import changed
-from ren_core.engine.choice import Compute, choose_compute
+from ren_core.engine.choice import Compute
 from ren_core.errors import ConfigError
+from ren_core.executor.compute import ComputeWish
 from ren_core.stages import content, digest
 from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import Localizer
@@ -96,17 +96,16 @@ class Memory:
             is_there = Store.is_in(Path(folder))
             preset_name = Store(Path(folder)).settings.model_name if is_there else "embedded"
         config = remembering(preset(preset_name, changes))
-        if compute is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            compute = choose_compute(None, device, None, compiles=config.ren == "embedded")
-        localizer = build_localizer(config, compute)
+        localizer = build_localizer(
+            config, compute or ComputeWish(compiles=config.compiles).fulfilled()
+        )
         return cls(open_store(Path(folder), localizer, preset_name), localizer)
 
     @property
     def identity(self) -> Mapping[str, str]:
         """What processes that make videos of one memory must agree on."""
         return {
-            "networks": str(self.localizer.models.encoder.ren.compute),
+            "networks": self.localizer.networks,
             "model": self.store.settings.model,
             "tokens": self._tokens_dir().name,
         }

@@ -244,13 +244,19 @@ class Reliability:
     true: Floats
 
 
+def even_weights(is_present: Flags) -> Floats:
+    """Weights of sum 1 that give present and absent items, of which there are some, the same."""
+    weights: Floats = np.where(is_present, 0.5 / is_present.sum(), 0.5 / (~is_present).sum())
+    return weights
+
+
 def reliability(rows: Sequence[AskedRow], bins: int = 5) -> Reliability | None:
     """How well ``AskedRow.present`` is calibrated; None where a row has none, or one kind only."""
     if any(row.present is None for row in rows) or len({r.kind == "present" for r in rows}) < 2:
         return None
     p = np.array([row.present for row in rows], np.float64)
     is_present = np.array([row.kind == "present" for row in rows], np.bool_)
-    weight = np.where(is_present, 0.5 / is_present.sum(), 0.5 / (~is_present).sum())
+    weight = even_weights(is_present)
     order = np.argsort(p, kind="stable")
     below = weight[order].cumsum() - weight[order] / 2
     members = [order[np.minimum(below * bins, bins - 1).astype(int) == k] for k in range(bins)]

@@ -15,6 +15,7 @@ from vq2d.types import Localization
 from vq2d.web.json_types import (
     AnswerJson,
     AskedJson,
+    HeadJson,
     LastJson,
     SightingJson,
     SummaryJson,
@@ -56,10 +57,7 @@ def answer_json(store: Store, known: KnownAnswer) -> AnswerJson:
         for one in raw["sightings"]
     ]
     return {
-        "id": known.name,
-        "question": _question(known, raw),
-        "asked_at": known.asked_at.isoformat(),
-        "asked": _asked(raw, videos),
+        **_head(known, raw, videos),
         "sightings": sightings,
     }
 
@@ -80,12 +78,19 @@ def summary_json(store: Store, known: KnownAnswer) -> SummaryJson:
             "score": track["score"],
         }
     return {
+        **_head(known, raw, videos),
+        "count": len(raw["sightings"]),
+        "last": last,
+    }
+
+
+def _head(known: KnownAnswer, raw: dict[str, Any], videos: dict[str, RememberedVideo]) -> HeadJson:
+    """What was asked, and when."""
+    return {
         "id": known.name,
         "question": _question(known, raw),
         "asked_at": known.asked_at.isoformat(),
         "asked": _asked(raw, videos),
-        "count": len(raw["sightings"]),
-        "last": last,
     }
 
 

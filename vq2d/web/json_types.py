@@ -75,23 +75,24 @@ class LastJson(TypedDict):
     score: float
 
 
-class AnswerJson(TypedDict):
-    """A kept answer; its sightings, the last one first."""
+class HeadJson(TypedDict):
+    """What was asked, and when."""
 
     id: str
     question: str
     asked_at: str
     asked: AskedJson
+
+
+class AnswerJson(HeadJson):
+    """A kept answer; its sightings, the last one first."""
+
     sightings: list[SightingJson]
 
 
-class SummaryJson(TypedDict):
+class SummaryJson(HeadJson):
     """A kept answer at a glance."""
 
-    id: str
-    question: str
-    asked_at: str
-    asked: AskedJson
     count: int
     last: LastJson | None
 

@@ -94,13 +94,12 @@ class Uploads:
     @asynccontextmanager
     async def _one_at_a_time(self) -> AsyncIterator[None]:
         """A browser that lost its connection sends again before the first try is seen to end."""
-        is_ours = False
-        with anyio.move_on_after(PATIENCE_SECONDS):
-            while not self._lock.acquire(blocking=False):
-                await anyio.sleep(0.05)
-            is_ours = True
-        if not is_ours:
-            raise FullError
+        try:
+            with anyio.fail_after(PATIENCE_SECONDS):
+                while not self._lock.acquire(blocking=False):
+                    await anyio.sleep(0.05)
+        except TimeoutError as err:
+            raise FullError from err
         try:
             yield
         finally:

@@ -32,6 +32,15 @@ from tests.vq2d.web.browsing import (
 from vq2d.memory.memory import Memory, open_store
 
 
+@pytest.fixture
+def numbered(tmp_path):
+    """A memory of one video, whose frames show their numbers."""
+    localizer = tiny_localizer(CONFIG)
+    memory = Memory(open_store(tmp_path / "memory", localizer, "tiny"), localizer)
+    memory.add(write_video(tmp_path / "numbered.mp4", map(numbered_frame, range(150)), 30))
+    return memory
+
+
 @pytest.mark.parametrize("size", [(390, 844), (1400, 1000)])
 def test_a_box_is_dragged_and_the_answer_is_the_right_frame_with_the_box_on_it(
     memory, open_page, size
@@ -136,11 +145,8 @@ def test_a_box_that_is_drawn_anew_cancels_the_question_and_asks_anew(
         assert page.locator("#before .card").count() == 1  # the first one was not answered
 
 
-def test_a_press_on_the_moving_picture_stops_it(tmp_path, open_page):
-    localizer = tiny_localizer(CONFIG)
-    memory = Memory(open_store(tmp_path / "memory", localizer, "tiny"), localizer)
-    memory.add(write_video(tmp_path / "numbered.mp4", map(numbered_frame, range(150)), 30))
-    with serving(memory) as url:
+def test_a_press_on_the_moving_picture_stops_it(numbered, open_page):
+    with serving(numbered) as url:
         page = open_page(url)
         until(page, "#finder video", "e => e.readyState >= 2")
         page.click("#finder [aria-label=Play]")
@@ -163,11 +169,8 @@ def test_a_photo_is_asked_about_and_what_is_no_photo_is_refused(memory, open_pag
         assert "A photo" in page.inner_text("#before .card")
 
 
-def test_the_film_shows_the_same_frames_as_the_reader(tmp_path, open_page):
-    localizer = tiny_localizer(CONFIG)
-    memory = Memory(open_store(tmp_path / "memory", localizer, "tiny"), localizer)
-    memory.add(write_video(tmp_path / "numbered.mp4", map(numbered_frame, range(150)), 30))
-    with serving(memory) as url:
+def test_the_film_shows_the_same_frames_as_the_reader(numbered, open_page):
+    with serving(numbered) as url:
         page = open_page(url)
         until(page, "#finder video", "e => e.readyState >= 2")
         into = memory_into(page)
