@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -47,12 +49,13 @@ def choose_compute(
     *,
     compiles: bool,
 ) -> Compute:
-    """Fill in what a user left open.
+    """Fill in what a user left open, and let CUDA round float32 products where that is part of it.
 
     Args:
         engine: None: OpenVINO on a processor, if it is installed and ``compiles``; else torch.
         device: Of torch.
-        dtype: None: bfloat16 with OpenVINO on a processor that has its instructions, else float32.
+        dtype: None: bfloat16 on a GPU that has its instructions, and with OpenVINO on a processor
+            that has them; else float32.
         compiles: Whether the networks are known to gain from OpenVINO.
 
     Raises:
@@ -66,14 +69,42 @@ def choose_compute(
     elif engine == "openvino":
         _check_openvino(device, dtype, is_there=is_there)
     if dtype is None:
-        rounds = engine == "openvino" and has_bfloat16()
+        is_gpu = device.type == "cuda"
+        rounds = gpu_has_bfloat16() if is_gpu else engine == "openvino" and has_bfloat16()
         dtype = torch.bfloat16 if rounds else torch.float32
     if engine == "openvino" and dtype == torch.bfloat16 and not has_bfloat16():
         raise ConfigError(
             "this processor has no bfloat16 instructions, so OpenVINO would compute in float32; "
             "give --dtype float32"
         )
+    if device.type == "cuda":
+        round_products(dtype != torch.float32)
     return Compute(engine, device, dtype)
+
+
+def round_products(is_on: bool) -> None:
+    """Whether CUDA may round the inputs of float32 products to 10 bits (TF32), which is faster.
+
+    What autocast leaves in float32 is computed so; whoever asks for float32 gets all of its bits.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = is_on
+    torch.backends.cudnn.allow_tf32 = is_on
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Float32 products with all of their bits while this lasts, also on a GPU."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def gpu_has_bfloat16() -> bool:
+    """Whether the GPU has bfloat16 instructions; older ones imitate them slowly."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @cache

@@ -69,8 +69,8 @@ def add_preset_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16", "float16"),
-        help="precision of the networks (bfloat16 with openvino on a processor that has the "
-        "instructions, else float32)",
+        help="precision of the networks (bfloat16 on a GPU that has the instructions, and with "
+        "openvino on a processor that has them; else float32)",
     )
     parser.add_argument(
         "--engine",
