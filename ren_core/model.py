@@ -26,12 +26,13 @@ from ren_core.encoders.base import (
 from ren_core.encoders.catalog import build_encoder
 from ren_core.engine.choice import Compute, EngineName, autocast
 from ren_core.engine.compiled import Network
+from ren_core.engine.host import sent
 from ren_core.engine.region_networks import compiled_encoder, compiled_head
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.images import as_float, checked_images, to_picture
 from ren_core.presets import OFFICIAL_BY_WIDTH, PRESETS, RENConfig, ren_preset
 from ren_core.prompts import PointPrompts, grid_prompts, slic_prompts, to_image_points, user_prompts
-from ren_core.region_encoder import RegionEncoder
+from ren_core.region_encoder import RegionEncoder, check_inside
 from ren_core.region_tokens import RegionTokens
 
 
@@ -184,12 +185,24 @@ class REN:
         size = self.max_batch or count
         return [slice(start, start + size) for start in range(0, count, size)]
 
+    def grid_tokens(self, images: Sequence[Tensor]) -> Tensor:
+        """REN tokens (B, N, D) float32 of the prompts of the grid, not merged.
+
+        On a GPU they are only begun with; nothing waits for it.
+
+        Args:
+            images: (3, H, W) uint8 of any sizes.
+        """
+        features = self._patch_features(self._square(checked_images(images))).features
+        return self.run_head(features, self.grid_points.expand(len(images), -1, -1)).float()
+
     def prompt_tokens(
         self, features: PatchFeatures, points_yx: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
         """REN tokens (N, D) float32 of prompts (N, 2) at model resolution, one pair per image."""
-        padded = pad_sequence(list(points_yx), batch_first=True).to(self.device)
-        found = self.run_head(features.features, padded)
+        padded = pad_sequence(list(points_yx), batch_first=True)
+        check_inside(padded, self.image_size)
+        found = self.run_head(features.features, padded.to(self.device))
         return tuple(
             tokens[: len(points)].float() for tokens, points in zip(found, points_yx, strict=True)
         )
@@ -225,7 +238,7 @@ class REN:
             if keeps_bytes and picture.dtype == torch.uint8:
                 found.append(resized(picture[None], R).float() / 255)
             else:
-                found.append(squash(as_float(picture)[None].to(self.device), R))
+                found.append(squash(as_float(sent(picture, self.device))[None], R))
         return torch.cat(found)
 
     def _patch_features(self, square: Tensor) -> PatchFeatures:
@@ -242,13 +255,19 @@ class REN:
         return tokens
 
     @cached_property
-    def _grid(self) -> PointPrompts:
+    def grid(self) -> PointPrompts:
+        """The prompts of the grid, as configured."""
         return grid_prompts(self.image_size, self.config.grid_size, self.config.grid_convention)
+
+    @cached_property
+    def grid_points(self) -> Tensor:
+        """Their points (N, 2) where the networks are."""
+        return self.grid.points_yx.to(self.device)
 
     def _automatic_prompts(self, image: Tensor) -> PointPrompts:
         config = self.config
         if config.prompting == "grid":
-            return self._grid
+            return self.grid
         return slic_prompts(to_picture(image), config.grid_size**2, config.compactness)
 
     def _given_prompts(

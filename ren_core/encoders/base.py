@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 
 import torch
@@ -129,9 +130,15 @@ def resized(images: Tensor, size: int) -> Tensor:
 
 def normalise(images: Tensor, spec: EncoderSpec) -> Tensor:
     """Subtract the encoder's mean from RGB images (B, 3, H, W) in 0..1 and divide by its std."""
-    mean = images.new_tensor(spec.mean).view(1, 3, 1, 1)
-    std = images.new_tensor(spec.std).view(1, 3, 1, 1)
+    mean, std = (_per_channel(t, images.dtype, images.device) for t in (spec.mean, spec.std))
     return (images - mean) / std
+
+
+@cache
+def _per_channel(values: Triple, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Values (1, 3, 1, 1) on a device, made once: a copy to a GPU would wait for it each time."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, dtype=dtype, device=device).view(1, 3, 1, 1)
 
 
 class PatchEncoder(nn.Module, ABC):

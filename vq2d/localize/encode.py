@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ren_core.configuration import Weight, configuration
+from ren_core.engine.host import fetched, loaded
 from ren_core.images import Image, to_tensor
 from ren_core.model import REN
+from ren_core.prompts import to_image_points
 from ren_core.region_tokens import RegionTokens
 from vq2d.localize.areas import AREA_KINDS, AreaKind, Areas, find_areas
 from vq2d.localize.colour import colour_vectors
@@ -50,6 +52,19 @@ class ImageTokens:
     points_xy: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Images that are about to be encoded.
+
+    Attributes:
+        images: RGB (H, W, 3) of any sizes.
+        pixels: The same as tensors (3, H, W) for the networks' device; empty if it is this one.
+    """
+
+    images: Sequence[Image]
+    pixels: Sequence[Tensor]
+
+
 class TokenEncoder:
     """Encodes images into vectors of one space; counts the images."""
 
@@ -69,12 +84,49 @@ class TokenEncoder:
             found = self._areas(images, self._area_kind)
             return [ImageTokens(vectors, areas.points_xy) for areas, vectors in found]
         return [
-            ImageTokens(
-                self._vectors(regions, image),
-                np.ascontiguousarray(regions.points_yx.cpu().numpy()[:, ::-1]),
-            )
+            ImageTokens(self._vectors(regions, image), _as_xy(regions.points_yx))
             for regions, image in zip(self._encode(images), images, strict=True)
         ]
+
+    @property
+    def streams(self) -> bool:
+        """Whether ``start`` comes back before there are results: plain tokens, on a GPU."""
+        return self.ren.device.type == "cuda" and self._is_plain
+
+    @property
+    def _is_plain(self) -> bool:
+        config = self.ren.config
+        is_alone = self.config.space == "ren" and not self.config.colour
+        return is_alone and config.prompting == "grid" and not config.aggregate
+
+    def load(self, images: Sequence[Image]) -> Loaded:
+        """Images on their way to the networks; for a thread that works ahead of them."""
+        device = self.ren.device
+        return Loaded(images, [loaded(i, device) for i in images] if self.streams else ())
+
+    def start(self, ready: Loaded) -> Callable[[], list[ImageTokens]]:
+        """Begin with ``regions``; what it gives waits for them.
+
+        Where this encoder ``streams`` they come to the host, and nothing has waited before.
+        Elsewhere they are there at once.
+        """
+        if not self.streams:
+            found = self.regions(ready.images)
+            return lambda: found
+        self.images_encoded += len(ready.images)
+        return self._start_plain(ready.pixels)
+
+    def _start_plain(self, pixels: Sequence[Tensor]) -> Callable[[], list[ImageTokens]]:
+        """Begin with the tokens of the grid of images (3, H, W) uint8."""
+        ren, sizes = self.ren, [(int(p.shape[1]), int(p.shape[2])) for p in pixels]
+        fetch = fetched([F.normalize(ren.grid_tokens(pixels), dim=-1)])
+
+        def take() -> list[ImageTokens]:
+            (vectors,) = fetch()
+            points = [to_image_points(ren.grid.points_yx, ren.image_size, size) for size in sizes]
+            return [ImageTokens(v, _as_xy(p)) for v, p in zip(vectors, points, strict=True)]
+
+        return take
 
     def at_points(
         self, images: Sequence[Image], points_xy: Sequence[NDArray[np.floating]]
@@ -123,6 +175,11 @@ class TokenEncoder:
         points_yx = regions.prompts.points_yx.cpu().numpy()
         colours = torch.from_numpy(colour_vectors(image, points_yx, self.ren.image_size))
         return _joined(vectors, _pooled(regions, colours.to(vectors)), self.config.colour)
+
+
+def _as_xy(points_yx: Tensor) -> NDArray[np.float32]:
+    """Points (N, 2) the other way round."""
+    return np.ascontiguousarray(points_yx.cpu().numpy()[:, ::-1])
 
 
 def _joined(vectors: Tensor, colours: Tensor, weight: float) -> Tensor:
