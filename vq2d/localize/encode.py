@@ -15,6 +15,7 @@ from torch import Tensor
 from ren_core.configuration import Weight, configuration
 from ren_core.engine.host import fetched, loaded
 from ren_core.images import Image, to_tensor
+from ren_core.merging import merge
 from ren_core.model import REN
 from ren_core.prompts import to_image_points
 from ren_core.region_tokens import RegionTokens
@@ -95,9 +96,8 @@ class TokenEncoder:
 
     @property
     def _is_plain(self) -> bool:
-        config = self.ren.config
         is_alone = self.config.space == "ren" and not self.config.colour
-        return is_alone and config.prompting == "grid" and not config.aggregate
+        return is_alone and self.ren.config.prompting == "grid"
 
     def load(self, images: Sequence[Image]) -> Loaded:
         """Images on their way to the networks; for a thread that works ahead of them."""
@@ -117,16 +117,32 @@ class TokenEncoder:
         return self._start_plain(ready.pixels)
 
     def _start_plain(self, pixels: Sequence[Tensor]) -> Callable[[], list[ImageTokens]]:
-        """Begin with the tokens of the grid of images (3, H, W) uint8."""
-        ren, sizes = self.ren, [(int(p.shape[1]), int(p.shape[2])) for p in pixels]
-        fetch = fetched([F.normalize(ren.grid_tokens(pixels), dim=-1)])
+        """Begin with the tokens of the grid of images (3, H, W) uint8, merged if so configured."""
+        ren, config = self.ren, self.ren.config
+        sizes = [(int(p.shape[1]), int(p.shape[2])) for p in pixels]
+        tokens = ren.grid_tokens(pixels)
+        N, wanted = tokens.shape[1], [F.normalize(tokens, dim=-1)]
+        if config.aggregate:
+            groups = merge(tokens, ren.grid_points, config.merge_similarity, config.min_group)
+            wanted = [F.normalize(groups.tokens, dim=-1), groups.representatives, groups.counts]
+        fetch = fetched(wanted)
 
         def take() -> list[ImageTokens]:
-            (vectors,) = fetch()
-            points = [to_image_points(ren.grid.points_yx, ren.image_size, size) for size in sizes]
-            return [ImageTokens(v, _as_xy(p)) for v, p in zip(vectors, points, strict=True)]
+            vectors, *groups = fetch()
+            chosen = [torch.arange(N)] * len(vectors)
+            if groups:
+                chosen = [own[:n] for own, n in zip(groups[0], groups[1].tolist(), strict=True)]
+            return [
+                ImageTokens(v[: len(prompts)], self._places(prompts, size))
+                for v, prompts, size in zip(vectors, chosen, sizes, strict=True)
+            ]
 
         return take
+
+    def _places(self, prompts: Tensor, size_hw: tuple[int, int]) -> NDArray[np.float32]:
+        """Points (n, 2) of prompts of the grid, (x, y) in pixels of an image of that size."""
+        ren = self.ren
+        return _as_xy(to_image_points(ren.grid.points_yx[prompts], ren.image_size, size_hw))
 
     def at_points(
         self, images: Sequence[Image], points_xy: Sequence[NDArray[np.floating]]

@@ -176,12 +176,13 @@ def streaming(monkeypatch):
     monkeypatch.setattr(TokenEncoder, "streams", property(lambda encoder: encoder._is_plain))
 
 
-def plain_encoder():
-    return TokenEncoder(tiny_ren(aggregate=False), EncodeConfig())
+def plain_encoder(**settings):
+    return TokenEncoder(tiny_ren(**{"aggregate": False, **settings}), EncodeConfig())
 
 
-def arrays_of(frames, folder, config):
-    chunks = clip_tokens(frames, plain_encoder(), config, directory=folder, num_frames=len(frames))
+def arrays_of(frames, folder, config, encoder=None):
+    encoder = encoder or plain_encoder()
+    chunks = clip_tokens(frames, encoder, config, directory=folder, num_frames=len(frames))
     return [load_file(chunk.path) for chunk in chunks]
 
 
@@ -209,14 +210,20 @@ class CountedFrames(FramesInMemory):
 class TestStreaming:
     """What a GPU's stage 1 does, on the processor."""
 
+    @pytest.mark.parametrize("merging", [{}, {"aggregate": True, "merge_similarity": 0.995}])
     @pytest.mark.parametrize("stride", [1, 3])
-    def test_the_tokens_are_those_of_the_plain_way(self, stride, tmp_path, monkeypatch):
+    def test_the_tokens_are_those_of_the_plain_way(self, merging, stride, tmp_path, monkeypatch):
         frames = FramesInMemory([frame(i) for i in range(13)])
         config = TokenConfig(chunk_frames=6, batch_crops=10, frame_stride=stride)
-        plain = arrays_of(frames, tmp_path / "plain", config)
+        encoder = plain_encoder(**merging)
+        plain = arrays_of(frames, tmp_path / "plain", config, encoder)
         monkeypatch.setattr(TokenEncoder, "streams", property(lambda encoder: True))
-        found = arrays_of(frames, tmp_path / "ahead", config)
+        found = arrays_of(frames, tmp_path / "ahead", config, encoder)
         assert len(plain) == len(found) == 3
+        most = 5 * 64 * 6 // stride
+        assert (
+            (len(plain[0]["vectors"]) < most / 2) if merging else len(plain[0]["vectors"]) == most
+        )
         for one, other in zip(plain, found, strict=True):
             assert (one["frame_idx"] == other["frame_idx"]).all()
             assert (one["points_xy"] == other["points_xy"]).all()
