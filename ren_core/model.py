@@ -24,6 +24,7 @@ from ren_core.encoders.base import (
     squash,
 )
 from ren_core.encoders.catalog import build_encoder
+from ren_core.engine.batches import in_batches
 from ren_core.engine.choice import Compute, EngineName, autocast
 from ren_core.engine.compiled import Network
 from ren_core.engine.host import sent
@@ -41,6 +42,7 @@ class REN:
 
     Attributes:
         max_batch: Most images that the networks see at once, so that memory is bounded; None: all.
+            It is halved when memory runs out.
         run_encoder: The encoder as it is computed here: squares (B, 3, R, R) to (B, D, h, w).
         run_head: The head as it is computed here: features and points (B, N, 2) to (B, N, D).
 
@@ -155,35 +157,32 @@ class REN:
         sizes = [(int(p.shape[1]), int(p.shape[2])) for p in pictures]
         given = None if prompts is None else self._given_prompts(prompts, sizes)
         merge = (prompts is None and self.config.aggregate) if aggregated is None else aggregated
-        found = []
-        for part in self._batches(len(pictures)):
-            square = self._square(pictures[part])
+
+        def encode(part: range) -> list[RegionTokens]:
+            square = self._square([pictures[i] for i in part])
             points = (
                 [self._automatic_prompts(image) for image in square]
                 if given is None
-                else given[part]
+                else [given[i] for i in part]
             )
             features = self._patch_features(square)
             tokens = self.prompt_tokens(features, [p.points_yx for p in points])
             looked_up = features.features if patches else [None] * len(tokens)
-            found += [
-                self._collect(t, p, size, own, merge=merge)
-                for t, p, size, own in zip(tokens, points, sizes[part], looked_up, strict=True)
+            return [
+                self._collect(t, p, sizes[i], own, merge=merge)
+                for i, t, p, own in zip(part, tokens, points, looked_up, strict=True)
             ]
-        return found
+
+        return [found for part in in_batches(self, encode, range(len(pictures))) for found in part]
 
     def patch_features(self, images: Tensor | Sequence[Tensor]) -> PatchFeatures:
         """The encoder's features of images as ``encode`` takes them."""
         pictures = checked_images(images)
-        found = [
-            self._patch_features(self._square(pictures[part])).features
-            for part in self._batches(len(pictures))
-        ]
-        return PatchFeatures(torch.cat(found), self.encoder.spec)
 
-    def _batches(self, count: int) -> list[slice]:
-        size = self.max_batch or count
-        return [slice(start, start + size) for start in range(0, count, size)]
+        def encode(part: Sequence[Tensor]) -> Tensor:
+            return self._patch_features(self._square(part)).features
+
+        return PatchFeatures(torch.cat(in_batches(self, encode, pictures)), self.encoder.spec)
 
     def grid_tokens(self, images: Sequence[Tensor]) -> Tensor:
         """REN tokens (B, N, D) float32 of the prompts of the grid, not merged.

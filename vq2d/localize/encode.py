@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ren_core.configuration import Weight, configuration
+from ren_core.engine.batches import in_batches
 from ren_core.engine.host import fetched, loaded
 from ren_core.images import Image, to_tensor
 from ren_core.merging import merge
@@ -114,7 +115,8 @@ class TokenEncoder:
             found = self.regions(ready.images)
             return lambda: found
         self.images_encoded += len(ready.images)
-        return self._start_plain(ready.pixels)
+        parts = in_batches(self.ren, self._start_plain, ready.pixels)
+        return lambda: [tokens for take in parts for tokens in take()]
 
     def _start_plain(self, pixels: Sequence[Tensor]) -> Callable[[], list[ImageTokens]]:
         """Begin with the tokens of the grid of images (3, H, W) uint8, merged if so configured."""
