@@ -60,6 +60,7 @@ class REN:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         engine: EngineName = "torch",
+        compiled: bool = False,
     ) -> None:
         if encoder.spec.dim != head.dim:
             raise ConfigError(
@@ -68,7 +69,7 @@ class REN:
             )
         self.config = config
         self.max_batch: int | None = None
-        self.compute = Compute(engine, torch.device(device), dtype)
+        self.compute = Compute(engine, torch.device(device), dtype, compiled)
         self.encoder = encoder.to(self.device)
         self.head = head.to(self.device).eval()
         self.run_encoder: Network = self._torch_features
@@ -76,6 +77,9 @@ class REN:
         if engine == "openvino":
             self.run_encoder = compiled_encoder(self.encoder, dtype)
             self.run_head = compiled_head(self.head, self.image_size, dtype)
+        if compiled:
+            self.encoder.encode = torch.compile(self.encoder.encode)  # type: ignore[method-assign]
+            self.head.compile()
 
     @classmethod
     def from_pretrained(
@@ -85,6 +89,7 @@ class REN:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         engine: EngineName = "torch",
+        compiled: bool = False,
         **overrides: Any,  # noqa: ANN401 - any field of RENConfig
     ) -> REN:
         """Build a model from its name or from a head's file.
@@ -95,6 +100,7 @@ class REN:
             device: Where it runs.
             dtype: Other than float32: autocast to it (``torch.bfloat16``, ``torch.float16``).
             engine: ``"openvino"`` compiles encoder and head for the processor.
+            compiled: Torch compiles them when they are first called.
             **overrides: Fields of ``RENConfig`` that shall differ.
 
         Raises:
@@ -107,7 +113,9 @@ class REN:
         config = replace(_named_config(name), **overrides)
         encoder = build_encoder(config.encoder, input_size=config.input_size)
         head = load_region_encoder(head_path(config.head), expected_dim=encoder.spec.dim)
-        return cls(encoder, head, config, device=device, dtype=dtype, engine=engine)
+        return cls(
+            encoder, head, config, device=device, dtype=dtype, engine=engine, compiled=compiled
+        )
 
     @property
     def device(self) -> torch.device:

@@ -237,7 +237,8 @@ class RegionEncoder(nn.Module):
             )
         if points_yx.is_floating_point():
             raise ShapeError(f"points_yx must be integer pixels, got {points_yx.dtype}")
-        if points_yx.device.type == "cpu":  # elsewhere a look would wait for the device
+        # a look at points elsewhere would wait for the device, and cannot be compiled
+        if points_yx.device.type == "cpu" and not torch.compiler.is_compiling():
             check_inside(points_yx, image_size)
 
 

@@ -25,15 +25,18 @@ class Compute:
         engine: ``"openvino"`` is for processors only.
         device: Of torch.
         dtype: float32, or what the networks are rounded to.
+        compiled: Encoder and head are compiled by torch, which fuses steps and so rounds less often.
     """
 
     engine: EngineName = "torch"
     device: torch.device = CPU
     dtype: torch.dtype = torch.float32
+    compiled: bool = False
 
     def __str__(self) -> str:
         name = {"torch": "torch", "openvino": "OpenVINO"}[self.engine]
-        return f"{name}, {str(self.dtype).removeprefix('torch.')}, on {self.device}"
+        how = ", compiled" if self.compiled else ""
+        return f"{name}, {str(self.dtype).removeprefix('torch.')}{how}, on {self.device}"
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
@@ -48,6 +51,7 @@ def choose_compute(
     dtype: torch.dtype | None,
     *,
     compiles: bool,
+    compiled: bool = False,
 ) -> Compute:
     """Fill in what a user left open, and let CUDA round float32 products where that is part of it.
 
@@ -57,11 +61,17 @@ def choose_compute(
         dtype: None: bfloat16 on a GPU that has its instructions, and with OpenVINO on a processor
             that has them; else float32.
         compiles: Whether the networks are known to gain from OpenVINO.
+        compiled: Whether torch shall compile encoder and head.
 
     Raises:
         ConfigError: If the engine cannot run on that device or in that precision.
     """
     device = torch.device(device)
+    if compiled and device.type != "cuda":
+        raise ConfigError(
+            f"--compile is for a GPU, not for {device}; leave it out (on a processor --engine "
+            "openvino compiles)"
+        )
     is_there = importlib.util.find_spec("openvino") is not None
     if engine is None:
         suits = device.type == "cpu" and is_there and compiles and dtype != torch.float16
@@ -79,7 +89,7 @@ def choose_compute(
         )
     if device.type == "cuda":
         round_products(dtype != torch.float32)
-    return Compute(engine, device, dtype)
+    return Compute(engine, device, dtype, compiled)
 
 
 def round_products(is_on: bool) -> None:

@@ -77,6 +77,11 @@ def add_preset_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup
         choices=ENGINES,
         help="what computes the networks (openvino for the small ones on a processor, else torch)",
     )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="have torch compile encoder and head for the GPU: minutes at the start, faster after",
+    )
 
 
 def add_query_box(parser: argparse.ArgumentParser) -> None:

@@ -97,7 +97,7 @@ def chosen_preset(args: argparse.Namespace) -> tuple[str, VQ2DConfig]:
 def wished_compute(args: argparse.Namespace, config: VQ2DConfig) -> ComputeWish:
     """What the options want to compute the networks of a preset."""
     compiles = config.ren == "embedded"
-    return ComputeWish(args.engine, args.device, args.dtype, compiles)
+    return ComputeWish(args.engine, args.device, args.dtype, compiles, args.compile)
 
 
 def default_preset(device: str) -> str:

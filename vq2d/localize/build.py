@@ -40,6 +40,7 @@ def build_token_encoder(config: VQ2DConfig, compute: Compute | None = None) -> T
         device=compute.device,
         dtype=compute.dtype,
         engine=compute.engine,
+        compiled=compute.compiled,
         prompting="grid",
         grid_size=config.grid_size,
         input_size=config.input_size,

@@ -79,6 +79,7 @@ def open_tokens(
         "engine": ren.compute.engine,
         "device": ren.compute.device.type,
         "dtype": str(ren.compute.dtype),
+        "compiled": ren.compute.compiled,
     }
     code = [__name__, "vq2d.video.frames"]
     return open_stage(cache, "tokens", identity, upstream=[ren.fingerprint], code=code, keep=keep)

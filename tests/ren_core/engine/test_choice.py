@@ -95,6 +95,14 @@ def test_products_are_rounded_where_the_networks_are(machine, device, dtype, tf3
     assert (backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32) == tf32
 
 
+def test_torch_compiles_for_a_gpu_only(machine):
+    machine()
+    assert choose_compute(None, "cuda", None, compiles=False, compiled=True).compiled
+    assert not choose_compute(None, "cuda", None, compiles=False).compiled
+    with pytest.raises(ConfigError, match="--compile is for a GPU, not for cpu"):
+        choose_compute(None, "cpu", None, compiles=True, compiled=True)
+
+
 def test_exact_products_end_where_they_began(machine):
     choice.round_products(True)
     with choice.exact_products():

@@ -93,6 +93,7 @@ def test_device_precision_and_engine_are_named_and_batches_are_not(root, tmp_pat
     for change in (
         {"device": torch.device("cuda")},
         {"dtype": torch.bfloat16},
+        {"compiled": True},
         {"engine": "openvino"},
     ):
         localizer = make_answerer(root, tmp_path).localizer
