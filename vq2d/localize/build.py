@@ -15,7 +15,7 @@ from vq2d.localize.encode import TokenEncoder
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.models import Models
 from vq2d.localize.presets import VQ2DConfig
-from vq2d.masking.appearance import pooled_appearance
+from vq2d.masking.appearance import pooled_appearances
 from vq2d.masking.head import MaskSegmenter
 from vq2d.masking.outline import OutliningSegmenter
 from vq2d.masking.region import RegionSegmenter
@@ -77,7 +77,7 @@ def build_localizer(
     model = Sam2Model.from_checkpoint(
         config.sam2, sam2_checkpoint, device=ren.device, dtype=ren.dtype
     )
-    segmenter = Sam2Segmenter(model, partial(pooled_appearance, ren))
+    segmenter = Sam2Segmenter(model, partial(pooled_appearances, ren))
     return Localizer(Models(encoder, segmenter, Sam2Tracker(model)), config)
 
 
