@@ -25,7 +25,7 @@ class Compute:
         engine: ``"openvino"`` is for processors only.
         device: Of torch.
         dtype: float32, or what the networks are rounded to.
-        compiled: Encoder and head are compiled by torch, which fuses steps and so rounds less often.
+        compiled: Torch compiles encoder and head: it fuses steps, and so rounds less often.
     """
 
     engine: EngineName = "torch"

@@ -57,7 +57,7 @@ class Sam2Segmenter(PromptableSegmenter):
 
         SAM 2 offers three masks: part, whole and group. Each is reduced to its largest piece.
         The one that looks most like ``appearance`` is taken, or the one it trusts most. An image is
-        encoded once and all of its points are decoded in one call; all masks are looked at together.
+        encoded once, all of its points are decoded in one call; all masks are looked at together.
         """
         if appearance is not None and (appearance.ndim != 2 or not len(appearance)):
             shape = tuple(appearance.shape)
