@@ -47,7 +47,7 @@ def merge(tokens: Tensor, points_yx: Tensor, threshold: float, min_group: int) -
     sizes = torch.zeros_like(first).scatter_add_(1, first, torch.ones_like(first))
     kept = sizes >= sizes.amax(dim=1, keepdim=True).clamp(max=min_group)
     number = kept.cumsum(dim=1) - 1
-    group_index = torch.where(kept.gather(1, first), number.gather(1, first), -1)
+    group_index = number.gather(1, first).masked_fill(~kept.gather(1, first), -1)
 
     member = group_index[:, None] == torch.arange(N, device=tokens.device)[:, None]  # (B, G, N)
     count = member.sum(dim=2, keepdim=True).clamp(min=1)
@@ -82,7 +82,7 @@ def first_members(tokens: Tensor, threshold: float) -> Tensor:
     for _ in range((N - 1).bit_length()):
         reach = _products(reach)
     number = torch.arange(N, dtype=torch.int32, device=tokens.device)
-    return torch.where(reach, number, N).amin(dim=2).long()
+    return number.masked_fill(~reach, N).amin(dim=2).long()
 
 
 def _products(reach: Tensor) -> Tensor:
@@ -98,4 +98,4 @@ def _most_central(
     own = group_index.clamp(min=0)[..., None].expand(-1, -1, 2)
     away = points_yx.double() - centroid.double().gather(1, own)
     distance = away.square().sum(dim=2)
-    return torch.where(member, distance[:, None], torch.inf).argmin(dim=2)
+    return distance[:, None].masked_fill(~member, torch.inf).argmin(dim=2)
