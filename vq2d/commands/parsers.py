@@ -304,11 +304,18 @@ def add_check_data(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens kept per crop by a preset that merges them (every prompt of the grid)",
     )
-    parser.add_argument(
+    speed = parser.add_mutually_exclusive_group()
+    speed.add_argument(
         "--seconds-per-crop",
         type=float,
         metavar="SECONDS",
         help="encoding time of one crop (measured here, if the preset's weights are at hand)",
+    )
+    speed.add_argument(
+        "--gpu-figures",
+        type=Path,
+        metavar="FILE",
+        help="take the speed that tools/gpu_check.sh --out FILE has measured",
     )
     add_preset_options(parser)
 
