@@ -71,7 +71,7 @@ def test_a_changed_line_makes_what_follows_it_anew_and_a_comment_nothing(root, t
 def test_tokens_of_older_code_are_kept_on_purpose(root, tmp_path, edited):
     run(root, tmp_path / "cache", tmp_path / "out")
     old = make_answerer(root, tmp_path / "cache").tokens_dir
-    edited("vq2d/localize/tokens.py", "last = min(", "last = 0 + min(")
+    edited("vq2d/localize/tokens.py", "end = min(", "end = 0 + min(")
     code = json.loads((old / "stage.json").read_text())["code"]
     answerer = make_answerer(root, tmp_path / "cache")
     kept = Answerer(
