@@ -11,6 +11,7 @@ import torch
 
 from ren_core.engine.choice import Compute, choose_compute
 from ren_core.errors import ConfigError
+from vq2d.job.kept_tokens import KeptTokens
 from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.presets import preset
@@ -114,15 +115,16 @@ def localize_in(
     config = localizer.config
     encoder = localizer.models.encoder
     tokens_dir = open_tokens(cache, encoder, config.tokens, keep=keep_tokens_of)
-    chunks = clip_tokens(
-        frames,
-        encoder,
-        config.tokens,
-        directory=tokens_dir / frames.fingerprint,
-        num_frames=question.search_end,
-        on_frames=on_frames,
-    )
-    return localizer.localize(question, frames, chunks)
+    with KeptTokens(tokens_dir, math.inf).using(frames.fingerprint) as directory:
+        chunks = clip_tokens(
+            frames,
+            encoder,
+            config.tokens,
+            directory=directory,
+            num_frames=question.search_end,
+            on_frames=on_frames,
+        )
+        return localizer.localize(question, frames, chunks)
 
 
 def _asked(
