@@ -60,7 +60,7 @@ class Loaded:
 
     Attributes:
         images: RGB (H, W, 3) of any sizes.
-        pixels: The same as tensors (3, H, W) for the networks' device; empty if it is this one.
+        pixels: The same as tensors (3, H, W) on their way to a GPU; empty unless it ``streams``.
     """
 
     images: Sequence[Image]

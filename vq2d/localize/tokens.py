@@ -21,6 +21,7 @@ from pydantic import Field
 
 from ren_core.configuration import configuration
 from ren_core.errors import ConfigError, DataError
+from ren_core.images import Image
 from ren_core.stages import NOT_CONTENT, open_stage
 from vq2d.localize.chunks import Arrays, TokenChunk, plain_arrays, track_arrays, write_chunk
 from vq2d.localize.encode import ImageTokens, Loaded, TokenEncoder
@@ -149,15 +150,22 @@ def _made(
     """Each chunk once it is made; the last one that was made may still be being written."""
     searched = [range(c.first_frame, c.last_frame + 1, config.frame_stride) for c in missing]
     wanted = dict(zip(missing, searched, strict=True))
-    with (
-        ThreadPoolExecutor(1) as writer,
-        closing(frame_tokens(frames, searched, encoder, config)) as found,
-    ):
+    crops = frame_crops(frames.size_hw, config.crop_factors)
+    held_by: dict[int, frozenset[int]] = {}
+
+    def decode(batch: Sequence[int]) -> list[Image]:
+        pictures = [frames[i] for i in batch]
+        held_by[batch[-1]] = frozenset(frames.held)  # before it reads on
+        return pictures
+
+    made = frame_tokens(decode, searched, crops, encoder, config.batch_crops)
+    with ThreadPoolExecutor(1) as writer, closing(made) as found:
         written: Future[None] | None = None
         for chunk in chunks:
             if chunk in wanted:
-                arrays = _arrays(islice(found, len(wanted[chunk])), frames, config)
-                held = frames.held & set(range(chunk.first_frame, chunk.last_frame + 1))
+                own = wanted[chunk]
+                arrays = _arrays(islice(found, len(own)), frames, config)
+                held = held_by[own[-1]] & set(range(chunk.first_frame, chunk.last_frame + 1))
                 if written is not None:
                     written.result()
                 written = writer.submit(write_chunk, chunk.path, arrays, held)
@@ -174,24 +182,31 @@ def _arrays(found: Iterable[FrameTokens], frames: FrameSource, config: TokenConf
 
 
 def frame_tokens(
-    frames: FrameSource,
+    decode: Callable[[Sequence[int]], list[Image]],
     stretches: Sequence[Sequence[int]],
+    crops: Sequence[Crop],
     encoder: TokenEncoder,
-    config: TokenConfig,
+    batch_crops: int,
 ) -> Generator[FrameTokens, None, None]:
     """Tokens of all crops of the frames of some stretches, encoded batch by batch.
 
     While one batch is encoded the next ones are decoded by one thread, in order, and loaded by
     others; where a GPU encodes, the results of a batch are taken while it works on the next one.
+
+    Args:
+        decode: Gives some frames; called by one thread, in order.
+        stretches: Frame numbers, ascending; no batch holds frames of two of them.
+        crops: Windows of every frame.
+        encoder: Makes the tokens.
+        batch_crops: Windows encoded at once, nearly.
     """
-    crops = frame_crops(frames.size_hw, config.crop_factors)
-    size = max(1, config.batch_crops // len(crops))
+    size = max(1, batch_crops // len(crops))
     batches = [own[i : i + size] for own in stretches for i in range(0, len(own), size)]
     ahead, behind = (AHEAD_OF_GPU, 1) if encoder.streams else (1, 0)
     decoder, loader = ThreadPoolExecutor(1), ThreadPoolExecutor(ahead)
 
     def read(batch: Sequence[int]) -> Future[Loaded]:
-        decoded = decoder.submit(lambda: [frames[i] for i in batch])
+        decoded = decoder.submit(decode, batch)
         return loader.submit(
             lambda: encoder.load([c.cut(picture) for picture in decoded.result() for c in crops])
         )

@@ -153,6 +153,28 @@ class TestReadingAhead:
             clip_tokens(frames, encoder, config, directory=tmp_path, num_frames=8)
         assert [path.name for path in tmp_path.iterdir()] == ["000000.safetensors"]
 
+    def test_what_is_found_damaged_later_is_not_noted_before(self, encoder, tmp_path, monkeypatch):
+        """The files are the same however far the decoder is ahead."""
+        read, start = threading.Event(), encoder.start
+
+        class Damaged(FramesInMemory):
+            def __getitem__(self, i):
+                if i == 4:  # decoding on to the next file it meets damage in the last one
+                    self.held = {1, 3, 4}
+                    read.set()
+                return super().__getitem__(i)
+
+        def slow(ready):
+            take = start(ready)
+            assert read.wait(5)
+            return take
+
+        frames = Damaged([frame(i) for i in range(8)])
+        config = TokenConfig(chunk_frames=4, frame_stride=2, batch_crops=10)
+        monkeypatch.setattr(encoder, "start", slow)
+        chunks = clip_tokens(frames, encoder, config, directory=tmp_path, num_frames=8)
+        assert [chunk.held for chunk in chunks] == [[], [4]]
+
     def test_what_the_network_raises_waits_for_the_reader(self, encoder, tmp_path, monkeypatch):
         def fail(images):
             raise RuntimeError("no memory")
