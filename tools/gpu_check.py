@@ -99,7 +99,7 @@ class Figures:
         bare_crops_per_s: Of the encoder alone, on batches that lie ready.
         tokens_per_crop: Left after merging.
         track_s_per_frame: Of SAM 2's tracker, reading frames included.
-        gpu_gib: Most memory of the GPU; None on a processor.
+        gpu_gib: Most memory of the GPU, all in bfloat16; None on a processor.
         cosine: Mean and least, of the tokens of a grid in this precision and in float32.
     """
 
@@ -160,14 +160,16 @@ def measure(sizes: Sizes, device: torch.device, folder: Path, *, compiled: bool)
     ren = random_ren(sizes, device, torch.float32)
     pictures = [to_tensor(frame) for frame in islice(moving_plane(sizes), sizes.compared)]
     exact = ren.grid_tokens(pictures)
+    is_gpu = device.type == "cuda"
     ren = random_ren(sizes, device, torch.bfloat16, compiled=compiled)
+    if is_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
     alike = F.cosine_similarity(exact, ren.grid_tokens(pictures), dim=-1)
     bare = bare_speed(ren, sizes)
     speed, tokens = stage_1_speed(ren, clip, folder)
     model = Sam2Model.random(
         sizes.sam2, 0, device=device, dtype=ren.dtype, image_size=sizes.sam2_size
     )
-    is_gpu = device.type == "cuda"
     return Figures(
         machine=torch.cuda.get_device_name(device) if is_gpu else platform.machine(),
         networks=str(ren.compute),
