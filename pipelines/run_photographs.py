@@ -136,7 +136,8 @@ def ask_pictures(
     named = digest([file_fingerprint(picture) for picture in pictures])
     path = stage / frames.fingerprint / f"{named}.json"
     if not path.is_file():
-        rows = [asdict(row) for row in _asked(answerer, frames, pictures)]
+        with answerer.kept.using(frames.fingerprint):
+            rows = [asdict(row) for row in _asked(answerer, frames, pictures)]
         write_json(path, rows)
     return [AskedRow(**row) for row in json.loads(path.read_text())]
 

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from ren_core.errors import ConfigError, ShapeError
+from ren_core.merging import first_members
 
 ROWS_AT_ONCE = 256  # similarities held at a time: this many rows; the lower triangle is skipped
 
@@ -106,6 +107,9 @@ def attach_dropped(tokens: Tensor, groups: Aggregation) -> Tensor:
 
 def _components(tokens: Tensor, threshold: float) -> NDArray[np.int64]:
     """Component (N,) of every token, numbered by first member."""
+    if tokens.is_cuda:
+        first = first_members(tokens[None], threshold)[0].cpu().numpy()
+        return np.unique(first, return_inverse=True)[1].astype(np.int64)
     unit = F.normalize(tokens.float(), dim=-1)
     N = len(unit)
     rows, columns = [], []

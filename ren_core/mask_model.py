@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ren_core.encoders.base import PatchEncoder, fingerprint, normalise, resized
 from ren_core.encoders.catalog import build_encoder
+from ren_core.engine.batches import in_batches
 from ren_core.engine.choice import Compute, autocast
 from ren_core.engine.compiled import CompiledModule, Network
 from ren_core.geometry import Mask
@@ -51,7 +52,7 @@ class MaskModel:
     """Masks of things in pictures, from points, boxes and rough masks.
 
     Attributes:
-        max_batch: Most pictures that the network sees at once.
+        max_batch: Most pictures that the network sees at once; halved when memory runs out.
         run_network: Encoder and head as they are computed here, see ``_MaskNetwork``.
     """
 
@@ -59,7 +60,7 @@ class MaskModel:
         self, encoder: PatchEncoder, head: MaskHead, compute: Compute | None = None
     ) -> None:
         self.compute = compute or Compute()
-        self.max_batch = 16
+        self.max_batch: int | None = 16
         self.encoder = encoder.to(self.compute.device)
         self.head = head.to(self.compute.device).eval()
         self.size = encoder.spec.input_size
@@ -101,20 +102,19 @@ class MaskModel:
             images: RGB (H, W, 3) of any sizes; each is squashed to the encoder's square.
             prompts: One for each, in its pixels.
         """
-        found: list[DrawnMasks] = []
-        for start in range(0, len(images), self.max_batch):
-            some = images[start : start + self.max_batch]
-            asked = prompts[start : start + self.max_batch]
-            sizes = [(image.shape[0], image.shape[1]) for image in some]
+
+        def draw(part: range) -> list[DrawnMasks]:
+            sizes = [(images[i].shape[0], images[i].shape[1]) for i in part]
             maps = [
-                prompt_maps(prompt, size, self.side)
-                for prompt, size in zip(asked, sizes, strict=True)
+                prompt_maps(prompts[i], size, self.side)
+                for i, size in zip(part, sizes, strict=True)
             ]
-            square = torch.cat([self._square(image) for image in some])
+            square = torch.cat([self._square(images[i]) for i in part])
             drawn = self.run_network(square, torch.from_numpy(np.stack(maps)))
             rows = drawn.float().cpu().numpy()
-            found += [self._sorted(row, size) for row, size in zip(rows, sizes, strict=True)]
-        return found
+            return [self._sorted(row, size) for row, size in zip(rows, sizes, strict=True)]
+
+        return [found for part in in_batches(self, draw, range(len(images))) for found in part]
 
     def _square(self, image: Image) -> Tensor:
         """(1, 3, R, R) float32 in 0..1."""

@@ -24,14 +24,16 @@ from ren_core.encoders.base import (
     squash,
 )
 from ren_core.encoders.catalog import build_encoder
+from ren_core.engine.batches import in_batches
 from ren_core.engine.choice import Compute, EngineName, autocast
 from ren_core.engine.compiled import Network
+from ren_core.engine.host import sent
 from ren_core.engine.region_networks import compiled_encoder, compiled_head
 from ren_core.errors import ConfigError, DataError, ShapeError
 from ren_core.images import as_float, checked_images, to_picture
 from ren_core.presets import OFFICIAL_BY_WIDTH, PRESETS, RENConfig, ren_preset
 from ren_core.prompts import PointPrompts, grid_prompts, slic_prompts, to_image_points, user_prompts
-from ren_core.region_encoder import RegionEncoder
+from ren_core.region_encoder import RegionEncoder, check_inside
 from ren_core.region_tokens import RegionTokens
 
 
@@ -40,6 +42,7 @@ class REN:
 
     Attributes:
         max_batch: Most images that the networks see at once, so that memory is bounded; None: all.
+            It is halved when memory runs out.
         run_encoder: The encoder as it is computed here: squares (B, 3, R, R) to (B, D, h, w).
         run_head: The head as it is computed here: features and points (B, N, 2) to (B, N, D).
 
@@ -57,6 +60,7 @@ class REN:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         engine: EngineName = "torch",
+        compiled: bool = False,
     ) -> None:
         if encoder.spec.dim != head.dim:
             raise ConfigError(
@@ -65,7 +69,7 @@ class REN:
             )
         self.config = config
         self.max_batch: int | None = None
-        self.compute = Compute(engine, torch.device(device), dtype)
+        self.compute = Compute(engine, torch.device(device), dtype, compiled)
         self.encoder = encoder.to(self.device)
         self.head = head.to(self.device).eval()
         self.run_encoder: Network = self._torch_features
@@ -73,6 +77,9 @@ class REN:
         if engine == "openvino":
             self.run_encoder = compiled_encoder(self.encoder, dtype)
             self.run_head = compiled_head(self.head, self.image_size, dtype)
+        if compiled:
+            self.encoder.encode = torch.compile(self.encoder.encode)  # type: ignore[method-assign]
+            self.head.compile()
 
     @classmethod
     def from_pretrained(
@@ -82,6 +89,7 @@ class REN:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         engine: EngineName = "torch",
+        compiled: bool = False,
         **overrides: Any,  # noqa: ANN401 - any field of RENConfig
     ) -> REN:
         """Build a model from its name or from a head's file.
@@ -92,6 +100,7 @@ class REN:
             device: Where it runs.
             dtype: Other than float32: autocast to it (``torch.bfloat16``, ``torch.float16``).
             engine: ``"openvino"`` compiles encoder and head for the processor.
+            compiled: Torch compiles them when they are first called.
             **overrides: Fields of ``RENConfig`` that shall differ.
 
         Raises:
@@ -104,7 +113,9 @@ class REN:
         config = replace(_named_config(name), **overrides)
         encoder = build_encoder(config.encoder, input_size=config.input_size)
         head = load_region_encoder(head_path(config.head), expected_dim=encoder.spec.dim)
-        return cls(encoder, head, config, device=device, dtype=dtype, engine=engine)
+        return cls(
+            encoder, head, config, device=device, dtype=dtype, engine=engine, compiled=compiled
+        )
 
     @property
     def device(self) -> torch.device:
@@ -154,42 +165,51 @@ class REN:
         sizes = [(int(p.shape[1]), int(p.shape[2])) for p in pictures]
         given = None if prompts is None else self._given_prompts(prompts, sizes)
         merge = (prompts is None and self.config.aggregate) if aggregated is None else aggregated
-        found = []
-        for part in self._batches(len(pictures)):
-            square = self._square(pictures[part])
+
+        def encode(part: range) -> list[RegionTokens]:
+            square = self._square([pictures[i] for i in part])
             points = (
                 [self._automatic_prompts(image) for image in square]
                 if given is None
-                else given[part]
+                else [given[i] for i in part]
             )
             features = self._patch_features(square)
             tokens = self.prompt_tokens(features, [p.points_yx for p in points])
             looked_up = features.features if patches else [None] * len(tokens)
-            found += [
-                self._collect(t, p, size, own, merge=merge)
-                for t, p, size, own in zip(tokens, points, sizes[part], looked_up, strict=True)
+            return [
+                self._collect(t, p, sizes[i], own, merge=merge)
+                for i, t, p, own in zip(part, tokens, points, looked_up, strict=True)
             ]
-        return found
+
+        return [found for part in in_batches(self, encode, range(len(pictures))) for found in part]
 
     def patch_features(self, images: Tensor | Sequence[Tensor]) -> PatchFeatures:
         """The encoder's features of images as ``encode`` takes them."""
         pictures = checked_images(images)
-        found = [
-            self._patch_features(self._square(pictures[part])).features
-            for part in self._batches(len(pictures))
-        ]
-        return PatchFeatures(torch.cat(found), self.encoder.spec)
 
-    def _batches(self, count: int) -> list[slice]:
-        size = self.max_batch or count
-        return [slice(start, start + size) for start in range(0, count, size)]
+        def encode(part: Sequence[Tensor]) -> Tensor:
+            return self._patch_features(self._square(part)).features
+
+        return PatchFeatures(torch.cat(in_batches(self, encode, pictures)), self.encoder.spec)
+
+    def grid_tokens(self, images: Sequence[Tensor]) -> Tensor:
+        """REN tokens (B, N, D) float32 of the prompts of the grid, not merged.
+
+        On a GPU they are only begun with; nothing waits for it.
+
+        Args:
+            images: (3, H, W) uint8 of any sizes.
+        """
+        features = self._patch_features(self._square(checked_images(images))).features
+        return self.run_head(features, self.grid_points.expand(len(images), -1, -1)).float()
 
     def prompt_tokens(
         self, features: PatchFeatures, points_yx: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
         """REN tokens (N, D) float32 of prompts (N, 2) at model resolution, one pair per image."""
-        padded = pad_sequence(list(points_yx), batch_first=True).to(self.device)
-        found = self.run_head(features.features, padded)
+        padded = pad_sequence(list(points_yx), batch_first=True)
+        check_inside(padded, self.image_size)
+        found = self.run_head(features.features, padded.to(self.device))
         return tuple(
             tokens[: len(points)].float() for tokens, points in zip(found, points_yx, strict=True)
         )
@@ -225,7 +245,7 @@ class REN:
             if keeps_bytes and picture.dtype == torch.uint8:
                 found.append(resized(picture[None], R).float() / 255)
             else:
-                found.append(squash(as_float(picture)[None].to(self.device), R))
+                found.append(squash(as_float(sent(picture, self.device))[None], R))
         return torch.cat(found)
 
     def _patch_features(self, square: Tensor) -> PatchFeatures:
@@ -242,13 +262,19 @@ class REN:
         return tokens
 
     @cached_property
-    def _grid(self) -> PointPrompts:
+    def grid(self) -> PointPrompts:
+        """The prompts of the grid, as configured."""
         return grid_prompts(self.image_size, self.config.grid_size, self.config.grid_convention)
+
+    @cached_property
+    def grid_points(self) -> Tensor:
+        """Their points (N, 2) where the networks are."""
+        return self.grid.points_yx.to(self.device)
 
     def _automatic_prompts(self, image: Tensor) -> PointPrompts:
         config = self.config
         if config.prompting == "grid":
-            return self._grid
+            return self.grid
         return slic_prompts(to_picture(image), config.grid_size**2, config.compactness)
 
     def _given_prompts(

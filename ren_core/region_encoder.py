@@ -190,7 +190,7 @@ class RegionEncoder(nn.Module):
             with_attention: Also return every block's attention logits (much more memory).
 
         Raises:
-            ShapeError: If the shapes disagree or a point lies outside the image.
+            ShapeError: If the shapes disagree, or a point on the processor lies outside the image.
         """
         if not _is_tracing():  # values decide, which a trace cannot follow
             self._check(features, points_yx, image_size)
@@ -237,11 +237,22 @@ class RegionEncoder(nn.Module):
             )
         if points_yx.is_floating_point():
             raise ShapeError(f"points_yx must be integer pixels, got {points_yx.dtype}")
-        if points_yx.numel() and not 0 <= int(points_yx.min()) <= int(points_yx.max()) < image_size:
-            raise ShapeError(
-                f"points must lie in 0..{image_size - 1}, got {int(points_yx.min())}.."
-                f"{int(points_yx.max())}; scale them to the model's resolution first"
-            )
+        # a look at points elsewhere would wait for the device, and cannot be compiled
+        if points_yx.device.type == "cpu" and not torch.compiler.is_compiling():
+            check_inside(points_yx, image_size)
+
+
+def check_inside(points_yx: Tensor, image_size: int) -> None:
+    """Refuse points (..., 2) outside a square image of that side, in pixels.
+
+    Raises:
+        ShapeError: If there is one.
+    """
+    if points_yx.numel() and not 0 <= int(points_yx.min()) <= int(points_yx.max()) < image_size:
+        raise ShapeError(
+            f"points must lie in 0..{image_size - 1}, got {int(points_yx.min())}.."
+            f"{int(points_yx.max())}; scale them to the model's resolution first"
+        )
 
 
 def _is_tracing() -> bool:

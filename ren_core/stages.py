@@ -193,7 +193,7 @@ def _first_version(distributions: Sequence[str]) -> str | None:
 def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path beside ``target``; rename it there on success, remove it on error."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{_machine()}-{os.getpid()}.partial")
+    temporary = target.with_name(f".{target.name}.{machine_name()}-{os.getpid()}.partial")
     try:
         yield temporary
         temporary.replace(target)
@@ -208,13 +208,14 @@ def remove_leftovers(directory: Path) -> None:
     """
     for path in directory.rglob(".*.partial"):
         with suppress(OSError):  # another process may be as tidy
-            if _is_abandoned(path):
+            if is_abandoned(path):
                 path.unlink()
 
 
-def _is_abandoned(temporary: Path) -> bool:
+def is_abandoned(temporary: Path) -> bool:
+    """Whether no process will go on with a file named ``.(...).MACHINE-PROCESS.(suffix)``."""
     machine, _, pid = temporary.name.split(".")[-2].rpartition("-")
-    if machine == _machine() and not _is_alive(int(pid)):
+    if machine == machine_name() and not _is_alive(int(pid)):
         return True
     return time.time() - temporary.stat().st_mtime > ABANDONED_SECONDS
 
@@ -232,7 +233,7 @@ def _is_alive(pid: int) -> bool:
 
 
 @cache
-def _machine() -> str:
+def machine_name() -> str:
     """This machine and, on Linux, its space of process ids (containers have their own)."""
     space = Path("/proc/self/ns/pid")
     return digest([platform.node(), str(space.readlink()) if space.is_symlink() else ""], 8)

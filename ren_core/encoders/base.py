@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 
 import torch
@@ -129,9 +130,20 @@ def resized(images: Tensor, size: int) -> Tensor:
 
 def normalise(images: Tensor, spec: EncoderSpec) -> Tensor:
     """Subtract the encoder's mean from RGB images (B, 3, H, W) in 0..1 and divide by its std."""
-    mean = images.new_tensor(spec.mean).view(1, 3, 1, 1)
-    std = images.new_tensor(spec.std).view(1, 3, 1, 1)
-    return (images - mean) / std
+    if images.is_cuda:
+        mean, std = (
+            _on_gpu(values, images.dtype, images.device) for values in (spec.mean, spec.std)
+        )
+    else:
+        mean, std = images.new_tensor(spec.mean), images.new_tensor(spec.std)
+    return (images - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+
+
+@cache
+def _on_gpu(values: Triple, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Values (3,) on a GPU, copied once: each copy waits for it."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 class PatchEncoder(nn.Module, ABC):

@@ -18,13 +18,15 @@ class ComputeWish:
         engine: What runs the networks.
         device: Of torch.
         dtype: The name of a type of torch.
-        compiles: Whether the networks are known to gain from OpenVINO.
+        suits_openvino: Whether the networks are known to gain from OpenVINO.
+        compiled: Whether torch shall compile encoder and head.
     """
 
     engine: EngineName | None = None
     device: str | None = None
     dtype: str | None = None
-    compiles: bool = False
+    suits_openvino: bool = False
+    compiled: bool = False
 
     def fulfilled(self) -> Compute:
         """What this machine takes for it.
@@ -35,4 +37,6 @@ class ComputeWish:
         check_device(self.device)
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = None if self.dtype is None else getattr(torch, self.dtype)
-        return choose_compute(self.engine, device, dtype, compiles=self.compiles)
+        return choose_compute(
+            self.engine, device, dtype, suits_openvino=self.suits_openvino, compiled=self.compiled
+        )

@@ -38,6 +38,24 @@ def test_one_result_per_image_whatever_the_form(images):
     torch.testing.assert_close(alone.tokens, from_bytes[1].tokens, rtol=1e-4, atol=1e-4)
 
 
+def test_encoder_and_head_are_compiled_whole(images, monkeypatch):
+    """Each as one graph; a GPU's code is not made here, only what it would be made of."""
+    graphs = []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    make = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f: make(f, backend=count, fullgraph=True))
+    plain = tiny_ren(aggregate=False)
+    compiled = REN(TinyEncoder(), tiny_ren().head, plain.config, compiled=True)
+    assert "compiled" in str(compiled.compute)
+    for one, other in zip(compiled.encode(images), plain.encode(images), strict=True):
+        torch.testing.assert_close(one.tokens, other.tokens)
+    assert len(graphs) == 2
+
+
 def test_regions_are_the_aggregation_of_the_prompts_tokens(images):
     ren = tiny_ren(merge_similarity=0.9, min_group=2)
     every = ren.encode(images, aggregated=False)[0]

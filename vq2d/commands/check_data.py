@@ -115,17 +115,22 @@ def work(reports: Sequence[ClipReport], config: VQ2DConfig) -> tuple[int, int]:
 def encoding_time(
     reports: Sequence[ClipReport], config: VQ2DConfig, compute: Compute, args: argparse.Namespace
 ) -> str:
-    """The line on the duration of stage 1, from a given speed or one measured here."""
+    """The line on the duration of stage 1: from a given speed, a GPU's, or one measured here."""
     seconds, source = args.seconds_per_crop, "given"
+    if args.gpu_figures is not None:
+        seconds, source = estimate.seconds_by_check(args.gpu_figures, config)
     if seconds is None:
         try:
             encoder = build_token_encoder(config, compute)
         except DataError as err:
-            return f"encoding         {'unknown':>14}  ({err}; or give --seconds-per-crop)"
+            return (
+                f"encoding         {'unknown':>14}  ({err}; or give --seconds-per-crop, or "
+                "--gpu-figures with what tools/gpu_check.sh measured: none are known beforehand)"
+            )
         sizes = [report.timeline.size_hw for report in reports if report.timeline]
         size_hw = sizes[0] if sizes else FRAME_HW
         seconds = estimate.seconds_per_crop(encoder, config.tokens, size_hw)
-        source = f"measured on this machine, {compute}"
+        source = f"measured on this machine, {compute}; reading the clips is not in it"
     hours = f"{work(reports, config)[1] * seconds / 3600:,.2f} h"
     return f"encoding         {hours:>14}  ({seconds:.3g} s per crop, {source})"
 

@@ -69,13 +69,18 @@ def add_preset_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16", "float16"),
-        help="precision of the networks (bfloat16 with openvino on a processor that has the "
-        "instructions, else float32)",
+        help="precision of the networks (bfloat16 on a GPU that has the instructions, and with "
+        "openvino on a processor that has them; else float32)",
     )
     parser.add_argument(
         "--engine",
         choices=ENGINES,
         help="what computes the networks (openvino for the small ones on a processor, else torch)",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="have torch compile encoder and head for the GPU: minutes at the start, faster after",
     )
 
 

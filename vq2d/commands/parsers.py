@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "submission.json; vq2d merge puts the parts together",
     )
     parser.add_argument("--overwrite", action="store_true", help="answer again what has an answer")
+    add_token_budget(parser)
     parser.add_argument("--no-videos", action="store_true", help="draw summaries only")
     parser.add_argument(
         "--oracle",
@@ -73,6 +75,38 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
     add_model_options(parser)
     add_executor_options(parser)
+
+
+def add_token_budget(parser: argparse.ArgumentParser) -> None:
+    """How much of the tokens stays on disk: one number of bytes, by three names."""
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--max-cache",
+        type=byte_count,
+        metavar="SIZE",
+        help="tokens of finished clips that may stay on disk, such as 200GB or 1.5TB; those of the "
+        "clips not used for longest go, and are made again when they are needed (all of preset "
+        "embedded, else 200GB)",
+    )
+    for option, size, meaning in (
+        ("--keep-tokens", math.inf, "keep all tokens"),
+        ("--drop-tokens", 0.0, "drop the tokens of a clip as soon as its queries are answered"),
+    ):
+        budget.add_argument(
+            option, action="store_const", const=size, dest="max_cache", help=meaning
+        )
+
+
+def byte_count(text: str) -> float:
+    """Bytes of ``200GB`` and the like, as the type of an option.
+
+    >>> byte_count("1.5TB")
+    1500000000000.0
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMGT]?)B", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"must be a size such as 200GB or 1.5TB, got {text!r}")
+    return float(found[1]) * 1000.0 ** " kMGT".index(found[2] or " ")
 
 
 def shard(text: str) -> tuple[int, int]:
@@ -242,11 +276,18 @@ def add_check_data(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens kept per crop by a preset that merges them (every prompt of the grid)",
     )
-    parser.add_argument(
+    speed = parser.add_mutually_exclusive_group()
+    speed.add_argument(
         "--seconds-per-crop",
         type=float,
         metavar="SECONDS",
         help="encoding time of one crop (measured here, if the preset's weights are at hand)",
+    )
+    speed.add_argument(
+        "--gpu-figures",
+        type=Path,
+        metavar="FILE",
+        help="take the speed that tools/gpu_check.sh --out FILE has measured",
     )
     add_preset_options(parser)
 

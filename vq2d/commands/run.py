@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,6 +42,9 @@ from vq2d.scoring.report import evaluate_run, print_groups
 from vq2d.show.gallery import draw_all, write_page
 
 logger = logging.getLogger("run_vq2d")
+
+LARGE_BYTES = 200e9
+"""Of the tokens of finished clips, for other presets than the small one."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -135,6 +139,7 @@ def chosen_work(
             config=config,
             compute=wished_compute(args, config),
             keep_tokens_of=args.keep_cache_of,
+            most_token_bytes=most_token_bytes(args, config),
         )
         return name, config, recipe
     name, localizer = chosen_localizer(args)
@@ -144,8 +149,16 @@ def chosen_work(
         cache=args.cache,
         weights=masking_weights(localizer),
         keep_tokens_of=args.keep_cache_of,
+        most_token_bytes=most_token_bytes(args, localizer.config),
     )
     return name, localizer.config, lambda: answerer
+
+
+def most_token_bytes(args: argparse.Namespace, config: VQ2DConfig) -> float:
+    """What the tokens of finished clips may take on disk; the small model's are all kept."""
+    if args.max_cache is not None:
+        return float(args.max_cache)
+    return math.inf if config.ren == "embedded" else LARGE_BYTES
 
 
 def score_oracles(

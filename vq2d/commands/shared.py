@@ -96,7 +96,8 @@ def chosen_preset(args: argparse.Namespace) -> tuple[str, VQ2DConfig]:
 
 def wished_compute(args: argparse.Namespace, config: VQ2DConfig) -> ComputeWish:
     """What the options want to compute the networks of a preset."""
-    return ComputeWish(args.engine, args.device, args.dtype, config.compiles)
+    wish = (args.engine, args.device, args.dtype)
+    return ComputeWish(*wish, suits_openvino=config.suits_openvino, compiled=args.compile)
 
 
 def default_preset(device: str) -> str:

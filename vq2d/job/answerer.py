@@ -7,7 +7,9 @@ process and on every machine of a cluster.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from ren_core.executor.compute import ComputeWish
 from ren_core.stages import digest, file_fingerprint, open_stage
 from vq2d.ego4d.annotations import Clip
 from vq2d.ego4d.clips import open_clip
+from vq2d.job.kept_tokens import KeptTokens
 from vq2d.job.task import FaultWatch, RunCost, Task
 from vq2d.localize.build import build_localizer, masking_weights
 from vq2d.localize.chunks import TokenChunk
@@ -85,6 +88,7 @@ class Answerer:
         cache: Path,
         weights: Sequence[str] = (),
         keep_tokens_of: str | None = None,
+        most_token_bytes: float = math.inf,
     ) -> None:
         """Prepare the stage directories.
 
@@ -94,6 +98,7 @@ class Answerer:
             cache: Folder of the stage directories; may be shared by runs and presets.
             weights: Fingerprints of the weights of segmenter and tracker.
             keep_tokens_of: Digest of older code whose tokens shall be used.
+            most_token_bytes: Of the clips that are finished; see ``KeptTokens``.
         """
         self.files = files
         self.localizer = localizer
@@ -101,6 +106,7 @@ class Answerer:
         self.tokens_dir = open_tokens(
             cache, localizer.models.encoder, config.tokens, keep=keep_tokens_of
         )
+        self.kept = KeptTokens(self.tokens_dir, most_token_bytes)
         self.answers_dir = open_stage(
             cache,
             "answers",
@@ -146,6 +152,12 @@ class Answerer:
         Raises:
             RunStoppedError: If other clips would fail alike; see ``FaultWatch``.
         """
+        with ExitStack() as while_answering:
+            return self._answer(tasks, on_progress, while_answering)
+
+    def _answer(
+        self, tasks: Sequence[Task], on_progress: Progress, while_answering: ExitStack
+    ) -> ClipReport:
         report, clip, chunks = ClipReport(), tasks[0].clip, None
         encoder = self.localizer.models.encoder
         before = encoder.images_encoded
@@ -159,6 +171,7 @@ class Answerer:
             report.cost.timed("tokens"),
         ):
             frames = self.files.frames(clip)
+            while_answering.enter_context(self.kept.using(frames.fingerprint))
             num_frames = max(task.search_end for task in tasks)
             chunks = self.tokens_of(frames, num_frames, lambda n: on_progress("frames", n))
         if chunks is None:
@@ -187,6 +200,7 @@ class AnswererRecipe:
         config: A preset, possibly changed.
         compute: What computes the networks.
         keep_tokens_of: Digest of older code whose tokens shall be used.
+        most_token_bytes: Of the clips that are finished.
     """
 
     files: ClipFiles
@@ -195,6 +209,7 @@ class AnswererRecipe:
     config: VQ2DConfig
     compute: ComputeWish
     keep_tokens_of: str | None
+    most_token_bytes: float
 
     def __call__(self) -> Answerer:
         """Load the models, in the process that calls this.
@@ -216,6 +231,7 @@ class AnswererRecipe:
             cache=self.cache,
             weights=masking_weights(localizer),
             keep_tokens_of=self.keep_tokens_of,
+            most_token_bytes=self.most_token_bytes,
         )
 
 

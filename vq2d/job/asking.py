@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -158,9 +158,17 @@ def _name(pair: Pair, home: str, search_end: int) -> str:
 
 def _ask_clip(answerer: Answerer, tasks: Sequence[_Task], report: AskReport) -> None:
     """Tokens of one clip, then its questions; afterwards nothing of it is held."""
+    with ExitStack() as while_asking:
+        _ask(answerer, tasks, report, while_asking)
+
+
+def _ask(
+    answerer: Answerer, tasks: Sequence[_Task], report: AskReport, while_asking: ExitStack
+) -> None:
     clip, chunks = tasks[0].pair.clip, None
     with report.guard([task.pair for task in tasks], f"clip {clip.clip_uid}"):
         frames = answerer.files.frames(clip)
+        while_asking.enter_context(answerer.kept.using(frames.fingerprint))
         chunks = answerer.tokens_of(frames, max(task.search_end for task in tasks))
     if chunks is None:
         return

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ren_core.encoders import catalog
+from ren_core.errors import ConfigError
 from ren_core.presets import PRESETS as REN_PRESETS
 from vq2d.localize import colour
 from vq2d.localize.areas import MASK_SCALES
@@ -82,13 +85,33 @@ def seconds_per_crop(encoder: TokenEncoder, config: TokenConfig, size_hw: tuple[
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (frames, *size_hw, 3), np.uint8)
     windows = [crop.cut(picture) for picture in pictures for crop in crops]
-    encoder.regions(windows)  # the first call also allocates
+    _timed(encoder, windows)  # the first call also allocates
     seconds = [_timed(encoder, windows) for _ in range(TIMED_ROUNDS)]
     return min(seconds) / len(windows)
 
 
 def _timed(encoder: TokenEncoder, windows: Sequence[np.ndarray]) -> float:
     started = time.perf_counter()
-    for tokens in encoder.regions(windows):
+    for tokens in encoder.start(encoder.load(windows))():
         tokens.vectors.cpu()  # waits for a GPU
     return time.perf_counter() - started
+
+
+def seconds_by_check(path: Path, config: VQ2DConfig) -> tuple[float, str]:
+    """Time of one crop as ``tools/gpu_check.sh --out`` has measured it, reading included; on what.
+
+    Raises:
+        ConfigError: If the file holds no such figures, or those of another encoder.
+    """
+    try:
+        figures = json.loads(path.read_text())
+        seconds, encoder = 1 / figures["crops_per_s"], figures["sizes"]["encoder"]
+        source = f"{path}: {figures['machine']}, {figures['networks']}"
+    except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError) as err:
+        raise ConfigError(
+            f"{path} holds no figures of a GPU ({err}); tools/gpu_check.sh --out FILE writes them"
+        ) from err
+    own = REN_PRESETS[config.ren].encoder if config.ren in REN_PRESETS else config.ren
+    if encoder != own:
+        raise ConfigError(f"{path} was measured with {encoder}, and this preset has {own}")
+    return seconds, source

@@ -10,6 +10,7 @@ from pathlib import Path
 from ren_core.engine.choice import Compute
 from ren_core.errors import ConfigError
 from ren_core.executor.compute import ComputeWish
+from vq2d.job.kept_tokens import KeptTokens
 from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.presets import preset
@@ -94,7 +95,9 @@ def open_localizer(
         DataError: If weights are missing, with the command that fetches them.
     """
     config = preset(preset_name, changes)
-    return build_localizer(config, compute or ComputeWish(compiles=config.compiles).fulfilled())
+    return build_localizer(
+        config, compute or ComputeWish(suits_openvino=config.suits_openvino).fulfilled()
+    )
 
 
 def localize_in(
@@ -110,15 +113,16 @@ def localize_in(
     config = localizer.config
     encoder = localizer.models.encoder
     tokens_dir = open_tokens(cache, encoder, config.tokens, keep=keep_tokens_of)
-    chunks = clip_tokens(
-        frames,
-        encoder,
-        config.tokens,
-        directory=tokens_dir / frames.fingerprint,
-        num_frames=question.search_end,
-        on_frames=on_frames,
-    )
-    return localizer.localize(question, frames, chunks)
+    with KeptTokens(tokens_dir, math.inf).using(frames.fingerprint) as directory:
+        chunks = clip_tokens(
+            frames,
+            encoder,
+            config.tokens,
+            directory=directory,
+            num_frames=question.search_end,
+            on_frames=on_frames,
+        )
+        return localizer.localize(question, frames, chunks)
 
 
 def _asked(

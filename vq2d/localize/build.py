@@ -15,7 +15,7 @@ from vq2d.localize.encode import TokenEncoder
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.models import Models
 from vq2d.localize.presets import VQ2DConfig
-from vq2d.masking.appearance import pooled_appearance
+from vq2d.masking.appearance import pooled_appearances
 from vq2d.masking.head import MaskSegmenter
 from vq2d.masking.outline import OutliningSegmenter
 from vq2d.masking.region import RegionSegmenter
@@ -40,6 +40,7 @@ def build_token_encoder(config: VQ2DConfig, compute: Compute | None = None) -> T
         device=compute.device,
         dtype=compute.dtype,
         engine=compute.engine,
+        compiled=compute.compiled,
         prompting="grid",
         grid_size=config.grid_size,
         input_size=config.input_size,
@@ -76,7 +77,7 @@ def build_localizer(
     model = Sam2Model.from_checkpoint(
         config.sam2, sam2_checkpoint, device=ren.device, dtype=ren.dtype
     )
-    segmenter = Sam2Segmenter(model, partial(pooled_appearance, ren))
+    segmenter = Sam2Segmenter(model, partial(pooled_appearances, ren))
     return Localizer(Models(encoder, segmenter, Sam2Tracker(model)), config)
 
 

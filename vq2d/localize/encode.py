@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ren_core.configuration import Weight, configuration
+from ren_core.engine.batches import in_batches
+from ren_core.engine.host import fetched, loaded
 from ren_core.images import Image, to_tensor
+from ren_core.merging import merge
 from ren_core.model import REN
+from ren_core.prompts import to_image_points
 from ren_core.region_tokens import RegionTokens
 from vq2d.localize.areas import AREA_KINDS, AreaKind, Areas, find_areas
 from vq2d.localize.colour import colour_vectors
@@ -50,6 +54,19 @@ class ImageTokens:
     points_xy: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Images that are about to be encoded.
+
+    Attributes:
+        images: RGB (H, W, 3) of any sizes.
+        pixels: The same as tensors (3, H, W) on their way to a GPU; empty unless it ``streams``.
+    """
+
+    images: Sequence[Image]
+    pixels: Sequence[Tensor]
+
+
 class TokenEncoder:
     """Encodes images into vectors of one space; counts the images."""
 
@@ -69,12 +86,65 @@ class TokenEncoder:
             found = self._areas(images, self._area_kind)
             return [ImageTokens(vectors, areas.points_xy) for areas, vectors in found]
         return [
-            ImageTokens(
-                self._vectors(regions, image),
-                np.ascontiguousarray(regions.points_yx.cpu().numpy()[:, ::-1]),
-            )
+            ImageTokens(self._vectors(regions, image), _as_xy(regions.points_yx))
             for regions, image in zip(self._encode(images), images, strict=True)
         ]
+
+    @property
+    def streams(self) -> bool:
+        """Whether ``start`` comes back before there are results: plain tokens, on a GPU."""
+        return self.ren.device.type == "cuda" and self._is_plain
+
+    @property
+    def _is_plain(self) -> bool:
+        is_alone = self.config.space == "ren" and not self.config.colour
+        return is_alone and self.ren.config.prompting == "grid"
+
+    def load(self, images: Sequence[Image]) -> Loaded:
+        """Images on their way to the networks; for a thread that works ahead of them."""
+        device = self.ren.device
+        return Loaded(images, [loaded(i, device) for i in images] if self.streams else ())
+
+    def start(self, ready: Loaded) -> Callable[[], list[ImageTokens]]:
+        """Begin with ``regions``; what it gives waits for them.
+
+        Where this encoder ``streams`` they come to the host, and nothing has waited before.
+        Elsewhere they are there at once.
+        """
+        if not self.streams:
+            found = self.regions(ready.images)
+            return lambda: found
+        self.images_encoded += len(ready.images)
+        parts = in_batches(self.ren, self._start_plain, ready.pixels)
+        return lambda: [tokens for take in parts for tokens in take()]
+
+    def _start_plain(self, pixels: Sequence[Tensor]) -> Callable[[], list[ImageTokens]]:
+        """Begin with the tokens of the grid of images (3, H, W) uint8, merged if so configured."""
+        ren, config = self.ren, self.ren.config
+        sizes = [(int(p.shape[1]), int(p.shape[2])) for p in pixels]
+        tokens = ren.grid_tokens(pixels)
+        N, wanted = tokens.shape[1], [F.normalize(tokens, dim=-1)]
+        if config.aggregate:
+            groups = merge(tokens, ren.grid_points, config.merge_similarity, config.min_group)
+            wanted = [F.normalize(groups.tokens, dim=-1), groups.representatives, groups.counts]
+        fetch = fetched(wanted)
+
+        def take() -> list[ImageTokens]:
+            vectors, *groups = fetch()
+            chosen = [torch.arange(N)] * len(vectors)
+            if groups:
+                chosen = [own[:n] for own, n in zip(groups[0], groups[1].tolist(), strict=True)]
+            return [
+                ImageTokens(v[: len(prompts)], self._places(prompts, size))
+                for v, prompts, size in zip(vectors, chosen, sizes, strict=True)
+            ]
+
+        return take
+
+    def _places(self, prompts: Tensor, size_hw: tuple[int, int]) -> NDArray[np.float32]:
+        """Points (n, 2) of prompts of the grid, (x, y) in pixels of an image of that size."""
+        ren = self.ren
+        return _as_xy(to_image_points(ren.grid.points_yx[prompts], ren.image_size, size_hw))
 
     def at_points(
         self, images: Sequence[Image], points_xy: Sequence[NDArray[np.floating]]
@@ -123,6 +193,11 @@ class TokenEncoder:
         points_yx = regions.prompts.points_yx.cpu().numpy()
         colours = torch.from_numpy(colour_vectors(image, points_yx, self.ren.image_size))
         return _joined(vectors, _pooled(regions, colours.to(vectors)), self.config.colour)
+
+
+def _as_xy(points_yx: Tensor) -> NDArray[np.float32]:
+    """Points (N, 2) the other way round."""
+    return np.ascontiguousarray(points_yx.cpu().numpy()[:, ::-1])
 
 
 def _joined(vectors: Tensor, colours: Tensor, weight: float) -> Tensor:

@@ -59,7 +59,7 @@ class VQ2DConfig:
     region_tracker: RegionTrackerConfig = field(default_factory=RegionTrackerConfig)
 
     @property
-    def compiles(self) -> bool:
+    def suits_openvino(self) -> bool:
         """Whether the networks are known to gain from OpenVINO."""
         return self.ren == "embedded"
 

@@ -7,12 +7,13 @@ its queries ask for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -22,14 +23,15 @@ from ren_core.configuration import configuration
 from ren_core.errors import ConfigError, DataError
 from ren_core.images import Image
 from ren_core.stages import NOT_CONTENT, open_stage
-from vq2d.localize.chunks import TokenChunk, plain_arrays, track_arrays, write_chunk
-from vq2d.localize.encode import ImageTokens, TokenEncoder
+from vq2d.localize.chunks import Arrays, TokenChunk, plain_arrays, track_arrays, write_chunk
+from vq2d.localize.encode import ImageTokens, Loaded, TokenEncoder
 from vq2d.localize.join import FrameTokens, JoinConfig, join_tokens
+from vq2d.localize.pipeline import read_ahead, take_behind
 from vq2d.types import FrameSource
 from vq2d.video.crops import Crop, frame_crops
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+AHEAD_OF_GPU = 4
+"""Batches that are decoded and loaded, or being so, while a GPU encodes another one."""
 
 _Tiling = Annotated[int, Field(ge=1, le=16)]  # windows per side of the frame
 _Frames = Annotated[int, Field(ge=1, le=1000)]  # memory and work lost by a kill grow with them
@@ -78,6 +80,7 @@ def open_tokens(
         "engine": ren.compute.engine,
         "device": ren.compute.device.type,
         "dtype": str(ren.compute.dtype),
+        "compiled": ren.compute.compiled,
     }
     code = [__name__, "vq2d.video.frames"]
     return open_stage(cache, "tokens", identity, upstream=[ren.fingerprint], code=code, keep=keep)
@@ -117,21 +120,18 @@ def clip_tokens(
     Raises:
         DataError: If more than half of the frames cannot be decoded.
     """
-    chunks = []
     end = min(num_frames, len(frames))
-    for first in range(0, end, config.chunk_frames):
-        last = min(first + config.chunk_frames, len(frames)) - 1
-        path = directory / f"{first:06d}.safetensors"
-        if not path.exists():
-            searched = range(first, last + 1, config.frame_stride)
-            found = frame_tokens(frames, searched, encoder, config)
-            if config.join.enabled:
-                arrays = track_arrays(join_tokens(found, max(frames.size_hw), config.join))
-            else:
-                arrays = plain_arrays(found)
-            write_chunk(path, arrays, frames.held & set(range(first, last + 1)))
-        on_frames(min(last + 1, end) - first)
-        chunks.append(TokenChunk(path, first, last))
+    chunks = [
+        TokenChunk(
+            directory / f"{first:06d}.safetensors",
+            first,
+            min(first + config.chunk_frames, len(frames)) - 1,
+        )
+        for first in range(0, end, config.chunk_frames)
+    ]
+    missing = [chunk for chunk in chunks if not chunk.path.exists()]
+    for chunk in _made(frames, chunks, missing, encoder, config):
+        on_frames(min(chunk.last_frame + 1, end) - chunk.first_frame)
     lost, read = sum(len(c.held) for c in chunks), len(range(0, end, config.frame_stride))
     if 2 * lost > read:
         raise DataError(
@@ -140,42 +140,86 @@ def clip_tokens(
     return chunks
 
 
-def read_ahead(
-    read: Callable[[Item], Result], items: Sequence[Item], reader: Executor
-) -> Iterator[Result]:
-    """What ``read`` gives for each item, in order, while the next one is already being read.
+def _made(
+    frames: FrameSource,
+    chunks: Sequence[TokenChunk],
+    missing: Sequence[TokenChunk],
+    encoder: TokenEncoder,
+    config: TokenConfig,
+) -> Iterator[TokenChunk]:
+    """Each chunk once it is made; the last one that was made may still be being written."""
+    searched = [range(c.first_frame, c.last_frame + 1, config.frame_stride) for c in missing]
+    wanted = dict(zip(missing, searched, strict=True))
+    crops = frame_crops(frames.size_hw, config.crop_factors)
+    held_by: dict[int, frozenset[int]] = {}
 
-    Args:
-        read: Called for one item at a time; what it raises is raised here.
-        items: What is read.
-        reader: Runs it; its owner closes it, and so waits for the item that is being read.
-    """
-    if not items:
-        return
-    pending = reader.submit(read, items[0])
-    for item in items[1:]:
-        result = pending.result()
-        pending = reader.submit(read, item)
-        yield result
-    yield pending.result()
+    def decode(batch: Sequence[int]) -> list[Image]:
+        pictures = [frames[i] for i in batch]
+        held_by[batch[-1]] = frozenset(frames.held)  # before it reads on
+        return pictures
+
+    made = frame_tokens(decode, searched, crops, encoder, config.batch_crops)
+    with ThreadPoolExecutor(1) as writer, closing(made) as found:
+        written: Future[None] | None = None
+        for chunk in chunks:
+            if chunk in wanted:
+                own = wanted[chunk]
+                arrays = _arrays(islice(found, len(own)), frames, config)
+                held = held_by[own[-1]] & set(range(chunk.first_frame, chunk.last_frame + 1))
+                if written is not None:
+                    written.result()
+                written = writer.submit(write_chunk, chunk.path, arrays, held)
+            yield chunk
+        if written is not None:
+            written.result()
+
+
+def _arrays(found: Iterable[FrameTokens], frames: FrameSource, config: TokenConfig) -> Arrays:
+    """What is kept of the tokens of consecutive frames."""
+    if config.join.enabled:
+        return track_arrays(join_tokens(found, max(frames.size_hw), config.join))
+    return plain_arrays(found)
 
 
 def frame_tokens(
-    frames: FrameSource, indices: Sequence[int], encoder: TokenEncoder, config: TokenConfig
-) -> Iterator[FrameTokens]:
-    """Tokens of all crops of some frames, encoded batch by batch while the next one is decoded."""
-    crops = frame_crops(frames.size_hw, config.crop_factors)
-    size = max(1, config.batch_crops // len(crops))
-    batches = [indices[start : start + size] for start in range(0, len(indices), size)]
+    decode: Callable[[Sequence[int]], list[Image]],
+    stretches: Sequence[Sequence[int]],
+    crops: Sequence[Crop],
+    encoder: TokenEncoder,
+    batch_crops: int,
+) -> Generator[FrameTokens, None, None]:
+    """Tokens of all crops of the frames of some stretches, encoded batch by batch.
 
-    def cut(batch: Sequence[int]) -> list[Image]:
-        return [crop.cut(picture) for picture in [frames[i] for i in batch] for crop in crops]
+    While one batch is encoded the next ones are decoded by one thread, in order, and loaded by
+    others; where a GPU encodes, the results of a batch are taken while it works on the next one.
 
-    with ThreadPoolExecutor(1) as reader:
-        for batch, windows in zip(batches, read_ahead(cut, batches, reader), strict=True):
-            found = iter(encoder.regions(windows))
+    Args:
+        decode: Gives some frames; called by one thread, in order.
+        stretches: Frame numbers, ascending; no batch holds frames of two of them.
+        crops: Windows of every frame.
+        encoder: Makes the tokens.
+        batch_crops: Windows encoded at once, nearly.
+    """
+    size = max(1, batch_crops // len(crops))
+    batches = [own[i : i + size] for own in stretches for i in range(0, len(own), size)]
+    ahead, behind = (AHEAD_OF_GPU, 1) if encoder.streams else (1, 0)
+    decoder, loader = ThreadPoolExecutor(1), ThreadPoolExecutor(ahead)
+
+    def read(batch: Sequence[int]) -> Future[Loaded]:
+        decoded = decoder.submit(decode, batch)
+        return loader.submit(
+            lambda: encoder.load([c.cut(picture) for picture in decoded.result() for c in crops])
+        )
+
+    try:
+        started = map(encoder.start, read_ahead(read, batches, ahead))
+        for batch, found in zip(batches, take_behind(started, behind), strict=True):
+            own = iter(found)
             for frame in batch:
-                yield _of_frame(frame, crops, list(islice(found, len(crops))))
+                yield _of_frame(frame, crops, list(islice(own, len(crops))))
+    finally:
+        decoder.shutdown(cancel_futures=True)
+        loader.shutdown()
 
 
 def _of_frame(frame: int, crops: Sequence[Crop], found: Sequence[ImageTokens]) -> FrameTokens:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -20,10 +20,10 @@ from ren_core.geometry import (
 )
 from ren_core.images import Image
 from ren_core.sam2.model import Sam2Model
-from vq2d.masking.base import PromptableSegmenter, Segment
+from vq2d.masking.base import Place, PromptableSegmenter, Segment
 
-Look = Callable[[Image, Mask], Tensor]
-"""Gives the unit vector (D,) of the masked part of an image."""
+Look = Callable[[Sequence[Image], Sequence[Mask]], Tensor]
+"""Gives unit vectors (B, D): of the masked part of each image."""
 
 BLUR_SIZE = (3, 3)  # px, Gaussian, before a box is segmented
 
@@ -36,7 +36,7 @@ class Sam2Segmenter(PromptableSegmenter):
 
         Args:
             model: Shared with the tracker.
-            look: Feature space in which ``from_point`` compares its masks.
+            look: Feature space in which ``from_points`` compares its masks.
             mask_threshold: Logit above which a pixel belongs to the mask.
         """
         self.model = model
@@ -47,22 +47,36 @@ class Sam2Segmenter(PromptableSegmenter):
     def from_point(
         self, image: Image, point_xy: tuple[float, float], *, appearance: Tensor | None = None
     ) -> Segment | None:
-        """Segment the thing at a point; see ``PromptableSegmenter``.
+        """See ``from_points``."""
+        return self.from_points([Place(image, point_xy)], appearance=appearance)[0]
+
+    def from_points(
+        self, places: Sequence[Place], *, appearance: Tensor | None = None
+    ) -> list[Segment | None]:
+        """Segment the thing at each place; see ``PromptableSegmenter``.
 
         SAM 2 offers three masks: part, whole and group. Each is reduced to its largest piece.
-        The one that looks most like ``appearance`` is taken, or the one it trusts most.
+        The one that looks most like ``appearance`` is taken, or the one it trusts most. An image is
+        encoded once, all of its points are decoded in one call; all masks are looked at together.
         """
-        check_image(image)
-        prompt = {"point_coords": np.array([point_xy], np.float32), "point_labels": np.array([1])}
-        offers = self._segment(image, prompt, several=True)
-        if not offers:
-            return None
-        if appearance is None:
-            return max(offers, key=lambda offer: offer.score)
-        if appearance.ndim != 2 or not len(appearance):
+        if appearance is not None and (appearance.ndim != 2 or not len(appearance)):
             shape = tuple(appearance.shape)
             raise ShapeError(f"appearance must be (K, D) with K >= 1, got {shape}; or pass None")
-        return max(offers, key=lambda offer: self._similarity(image, offer.mask, appearance))
+        of_image: dict[bytes, list[int]] = {}
+        for number, place in enumerate(places):
+            check_image(place.image)
+            of_image.setdefault(content_of(place.image), []).append(number)
+        offers: list[list[Segment]] = [[] for _ in places]
+        for numbers in of_image.values():
+            points = [places[n].point_xy for n in numbers]
+            found = self._offers(places[numbers[0]].image, points)
+            for number, own in zip(numbers, found, strict=True):
+                offers[number] = own
+        worth = self._worth(places, offers, appearance)
+        return [
+            own[int(np.argmax(values))] if own else None
+            for own, values in zip(offers, worth, strict=True)
+        ]
 
     def from_box(self, image: Image, box_xyxy: Boxes) -> Segment | None:
         """Segment the thing that fills a box; None if the box lies outside the image.
@@ -74,43 +88,70 @@ class Sam2Segmenter(PromptableSegmenter):
         if not box_area(box) > 0:
             return None
         blurred = cv2.GaussianBlur(image, BLUR_SIZE, 0).astype(np.uint8, copy=False)
-        offers = self._segment(blurred, {"box": box}, several=False)
+        (offers,) = self._segment(blurred, {"box": box}, several=False)
         return offers[0] if offers else None
 
     def appearance_of(self, image: Image, mask: Mask) -> Tensor:
         """Unit vector (D,) of the masked part of an image."""
-        return self._look(image, mask)
+        return self._look([image], [mask])[0]
 
-    def _similarity(self, image: Image, mask: Mask, appearance: Tensor) -> float:
-        """Highest cosine of a mask's look to any of the rows of ``appearance`` (K, D)."""
-        return float((appearance @ self.appearance_of(image, mask).to(appearance)).max())
+    def _worth(
+        self,
+        places: Sequence[Place],
+        offers: Sequence[Sequence[Segment]],
+        appearance: Tensor | None,
+    ) -> list[list[float]]:
+        """What decides among the offers of each place: SAM 2's trust, or a look like the wanted."""
+        if appearance is None or not any(offers):
+            return [[offer.score for offer in own] for own in offers]
+        images = [place.image for place, own in zip(places, offers, strict=True) for _ in own]
+        looks = self._look(images, [offer.mask for own in offers for offer in own])
+        alike = iter((looks.to(appearance) @ appearance.T).amax(dim=1).tolist())
+        return [[next(alike) for _ in own] for own in offers]
+
+    def _offers(
+        self, image: Image, points_xy: Sequence[tuple[float, float]]
+    ) -> list[list[Segment]]:
+        """The masks that SAM 2 offers for each of some points of an image."""
+        prompt = {
+            "point_coords": np.array(points_xy, np.float32)[:, None],
+            "point_labels": np.ones((len(points_xy), 1), np.int32),
+        }
+        return self._segment(image, prompt, several=True)
 
     def _segment(
         self, image: Image, prompt: dict[str, np.ndarray], *, several: bool
-    ) -> list[Segment]:
-        """The non-empty masks that SAM 2 offers for a prompt, each cut to its largest piece."""
+    ) -> list[list[Segment]]:
+        """The non-empty masks offered for each of some prompts, each cut to its largest piece."""
         with self.model.inference():
             self._embed(image)
             masks, trusts, _ = self._predictor.predict(**prompt, multimask_output=several)
-        offers = []
-        for mask, trust in zip(masks > 0, trusts, strict=True):
-            piece = largest_component(mask)
-            box = mask_to_box(piece)
-            if box is not None:
-                offers.append(Segment(piece, box, float(trust)))
-        return offers
+        count = 3 if several else 1  # masks of a prompt; one prompt alone comes without its axis
+        per_prompt = masks.reshape(-1, count, *image.shape[:2]) > 0
+        return [
+            [
+                Segment(piece, box, float(trust))
+                for piece, trust in zip(map(largest_component, own), trusted, strict=True)
+                if (box := mask_to_box(piece)) is not None
+            ]
+            for own, trusted in zip(per_prompt, trusts.reshape(-1, count), strict=True)
+        ]
 
     def _embed(self, image: Image) -> None:
         """Encode an image, unless its content is that of the last one."""
-        image = np.array(
-            image, order="C"
-        )  # frames of a clip are read-only, which torch does not like
-        content = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-        content.update(image.data)
-        if content.digest() != self._embedded:
+        content = content_of(image)
+        if content != self._embedded:
             self._embedded = b""  # should encoding fail, nothing is embedded
-            self._predictor.set_image(image)
-            self._embedded = content.digest()
+            # a copy: frames of a clip are read-only, which torch does not like
+            self._predictor.set_image(np.array(image, order="C"))
+            self._embedded = content
+
+
+def content_of(image: Image) -> bytes:
+    """A digest of the size and the pixels of an image."""
+    content = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    content.update(np.ascontiguousarray(image).data)
+    return content.digest()
 
 
 def check_image(image: Image) -> None:

@@ -97,7 +97,7 @@ class Memory:
             preset_name = Store(Path(folder)).settings.model_name if is_there else "embedded"
         config = remembering(preset(preset_name, changes))
         localizer = build_localizer(
-            config, compute or ComputeWish(compiles=config.compiles).fulfilled()
+            config, compute or ComputeWish(suits_openvino=config.suits_openvino).fulfilled()
         )
         return cls(open_store(Path(folder), localizer, preset_name), localizer)
 

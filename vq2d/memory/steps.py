@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from ren_core.images import Image
-from vq2d.localize.encode import ImageTokens, TokenEncoder
+from vq2d.localize.encode import ImageTokens, Loaded, TokenEncoder
 
 
 class CountingEncoder(TokenEncoder):
@@ -39,12 +38,17 @@ class CountingEncoder(TokenEncoder):
         self._told = 0
         self._ended = 0
 
-    def regions(self, images: Sequence[Image]) -> list[ImageTokens]:
+    def start(self, loaded: Loaded) -> Callable[[], list[ImageTokens]]:
         """See ``TokenEncoder``."""
-        found = self._encoder.regions(images)
-        self._images += len(images)
-        self._tell(self._ended + round(self._images * self._frames_per_image))
-        return found
+        take = self._encoder.start(loaded)
+
+        def counted() -> list[ImageTokens]:
+            found = take()
+            self._images += len(found)
+            self._tell(self._ended + round(self._images * self._frames_per_image))
+            return found
+
+        return counted
 
     def end_chunk(self, num_frames: int) -> None:
         """So many frames more are on disk, whether or not they were encoded just now."""

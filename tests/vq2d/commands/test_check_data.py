@@ -157,6 +157,22 @@ def test_presets_that_merge_tokens_give_a_bound(root, capsys):
     assert "(40 tokens of 2,060 bytes" in merged
 
 
+def test_the_speed_of_a_gpu_is_taken_from_its_check(root, capsys, tmp_path):
+    file = tmp_path / "figures.json"
+    figures = {"crops_per_s": 0.25, "machine": "Some GPU", "networks": "torch, bfloat16, on cuda"}
+    file.write_text(json.dumps({**figures, "sizes": {"encoder": "dinov2-vitl14"}}))
+    paper = ["--preset", "paper", "--limit", "1", "--gpu-figures", str(file)]
+    _, _, crops, _, hours = cost_rows(root, capsys, *paper)
+    assert hours.split()[0] == f"{4 * int(crops.split()[0]) / 3600:.2f}"
+    assert f"(4 s per crop, {file}: Some GPU, torch, bfloat16, on cuda)" in hours
+    other = ["--preset", "embedded", "--limit", "1", "--gpu-figures", str(file)]
+    assert main(["--data", str(root), *other]) == 2
+    assert "measured with dinov2-vitl14, and this preset has embedded" in capsys.readouterr().err
+    file.write_text("{}")
+    assert main(["--data", str(root), *paper]) == 2
+    assert "holds no figures of a GPU" in capsys.readouterr().err
+
+
 def test_the_speed_is_unknown_without_weights(root, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("REN_CACHE", str(tmp_path / "nothing"))
     hours = cost_rows(root, capsys, "--preset", "paper", "--limit", "1")[4]

@@ -71,7 +71,7 @@ def test_a_changed_line_makes_what_follows_it_anew_and_a_comment_nothing(root, t
 def test_tokens_of_older_code_are_kept_on_purpose(root, tmp_path, edited):
     run(root, tmp_path / "cache", tmp_path / "out")
     old = make_answerer(root, tmp_path / "cache").tokens_dir
-    edited("vq2d/localize/tokens.py", "last = min(", "last = 0 + min(")
+    edited("vq2d/localize/tokens.py", "end = min(", "end = 0 + min(")
     code = json.loads((old / "stage.json").read_text())["code"]
     answerer = make_answerer(root, tmp_path / "cache")
     kept = Answerer(
@@ -93,6 +93,7 @@ def test_device_precision_and_engine_are_named_and_batches_are_not(root, tmp_pat
     for change in (
         {"device": torch.device("cuda")},
         {"dtype": torch.bfloat16},
+        {"compiled": True},
         {"engine": "openvino"},
     ):
         localizer = make_answerer(root, tmp_path).localizer

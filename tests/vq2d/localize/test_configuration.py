@@ -45,7 +45,7 @@ ENDS = [(key, value) for key, value in ends_of(QUICK) if key != "input_size"]
 def localized(monkeypatch, tmp_path):
     """Runs the stages of a configuration on a tiny clip with tiny models."""
 
-    def tiny(name, *, device, dtype, engine, input_size, **settings):
+    def tiny(name, *, device, dtype, engine, compiled, input_size, **settings):
         return tiny_ren(**settings)
 
     def red_is_salient(images, side):

@@ -26,7 +26,7 @@ from vq2d.localize.encode import TokenEncoder
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.models import Models
 from vq2d.localize.presets import PRESETS
-from vq2d.masking.appearance import pooled_appearance
+from vq2d.masking.appearance import pooled_appearances
 from vq2d.masking.sam2 import Sam2Segmenter
 from vq2d.masking.sam2_video import Sam2Tracker
 
@@ -53,7 +53,7 @@ def sam2():
 def runner_of(config, sam2, root, cache):
     ren = tiny_ren(aggregate=config.aggregate)
     encoder = TokenEncoder(ren, config.encode)
-    segmenter = Sam2Segmenter(sam2, partial(pooled_appearance, ren))
+    segmenter = Sam2Segmenter(sam2, partial(pooled_appearances, ren))
     localizer = Localizer(Models(encoder, segmenter, Sam2Tracker(sam2)), config)
     answerer = Answerer(ClipFiles(root), localizer, cache=cache)
     return make_runner(root, cache, answerer=answerer)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from ren_core.errors import DataError
 from tests.clips import FramesInMemory, frame
@@ -15,8 +17,9 @@ from tests.tiny import tiny_ren
 from vq2d.localize.chunks import TokenChunk, track_arrays, write_chunk
 from vq2d.localize.encode import EncodeConfig, TokenEncoder
 from vq2d.localize.join import JoinConfig, RegionTracks
+from vq2d.localize.pipeline import read_ahead, take_behind
 from vq2d.localize.search import score_frames
-from vq2d.localize.tokens import TokenConfig, clip_tokens, open_tokens, read_ahead
+from vq2d.localize.tokens import AHEAD_OF_GPU, TokenConfig, clip_tokens, open_tokens
 
 JOIN = JoinConfig(enabled=True, similarity=0.95, link=0.9)
 
@@ -107,20 +110,35 @@ class OneThreadFrames(FramesInMemory):
 
 
 class TestReadingAhead:
-    def test_the_next_item_is_read_while_one_is_used_and_no_more(self):
-        started = [threading.Event() for _ in range(4)]
+    def test_so_many_items_are_read_while_one_is_used_and_no_more(self):
+        started = [threading.Event() for _ in range(6)]
 
         def read(item):
             started[item].set()
             return 10 * item
 
         with ThreadPoolExecutor(1) as reader:
-            results = read_ahead(read, range(4), reader)
+            results = read_ahead(lambda item: reader.submit(read, item), range(6), 2)
             assert next(results) == 0
             assert started[1].wait(5)
-            assert not started[2].is_set()
-            assert list(results) == [10, 20, 30]
-            assert list(read_ahead(read, [], reader)) == []
+            assert started[2].wait(5)
+            assert not started[3].is_set()
+            assert list(results) == [10, 20, 30, 40, 50]
+            assert list(read_ahead(reader.submit, [], 1)) == []
+
+    @pytest.mark.parametrize("behind", [0, 1, 3, 9])
+    def test_results_are_taken_behind_what_was_started(self, behind):
+        events = []
+
+        def start(item):
+            events.append(f"start {item}")
+            return lambda: events.append(f"take {item}") or item
+
+        assert list(take_behind(map(start, range(4)), behind)) == [0, 1, 2, 3]
+        for item in range(4):
+            begun = f"start {min(item + behind, 3)}"
+            assert events.index(begun) < events.index(f"take {item}")
+            assert f"start {item + behind + 1}" not in events[: events.index(f"take {item}")]
 
     def test_frames_are_read_in_order_by_one_thread(self, encoder, tmp_path):
         frames = OneThreadFrames(7)
@@ -135,11 +153,33 @@ class TestReadingAhead:
             clip_tokens(frames, encoder, config, directory=tmp_path, num_frames=8)
         assert [path.name for path in tmp_path.iterdir()] == ["000000.safetensors"]
 
+    def test_what_is_found_damaged_later_is_not_noted_before(self, encoder, tmp_path, monkeypatch):
+        """The files are the same however far the decoder is ahead."""
+        read, start = threading.Event(), encoder.start
+
+        class Damaged(FramesInMemory):
+            def __getitem__(self, i):
+                if i == 4:  # decoding on to the next file it meets damage in the last one
+                    self.held = {1, 3, 4}
+                    read.set()
+                return super().__getitem__(i)
+
+        def slow(ready):
+            take = start(ready)
+            assert read.wait(5)
+            return take
+
+        frames = Damaged([frame(i) for i in range(8)])
+        config = TokenConfig(chunk_frames=4, frame_stride=2, batch_crops=10)
+        monkeypatch.setattr(encoder, "start", slow)
+        chunks = clip_tokens(frames, encoder, config, directory=tmp_path, num_frames=8)
+        assert [chunk.held for chunk in chunks] == [[], [4]]
+
     def test_what_the_network_raises_waits_for_the_reader(self, encoder, tmp_path, monkeypatch):
         def fail(images):
             raise RuntimeError("no memory")
 
-        monkeypatch.setattr(encoder, "regions", fail)
+        monkeypatch.setattr(encoder, "start", fail)
         before = threading.active_count()
         with pytest.raises(RuntimeError, match="no memory"):
             clip_tokens(
@@ -150,3 +190,99 @@ class TestReadingAhead:
                 num_frames=8,
             )
         assert threading.active_count() == before
+
+
+@pytest.fixture
+def streaming(monkeypatch):
+    """Encoders work as on a GPU: ahead of what is taken."""
+    monkeypatch.setattr(TokenEncoder, "streams", property(lambda encoder: encoder._is_plain))
+
+
+def plain_encoder(**settings):
+    return TokenEncoder(tiny_ren(**{"aggregate": False, **settings}), EncodeConfig())
+
+
+def arrays_of(frames, folder, config, encoder=None):
+    encoder = encoder or plain_encoder()
+    chunks = clip_tokens(frames, encoder, config, directory=folder, num_frames=len(frames))
+    return [load_file(chunk.path) for chunk in chunks]
+
+
+class Counted(np.ndarray):
+    """An array that can be told from others."""
+
+    __hash__ = object.__hash__
+
+
+class CountedFrames(FramesInMemory):
+    """Frames that are made when they are read; counts those that someone still holds."""
+
+    def __init__(self, count):
+        super().__init__(range(count))
+        self.alive, self.most, self.counting = weakref.WeakSet(), 0, threading.Lock()
+
+    def __getitem__(self, i):
+        made = frame(i % 30).view(Counted)
+        with self.counting:
+            self.alive.add(made)
+            self.most = max(self.most, len(self.alive))
+        return made
+
+
+class TestStreaming:
+    """What a GPU's stage 1 does, on the processor."""
+
+    @pytest.mark.parametrize("merging", [{}, {"aggregate": True, "merge_similarity": 0.995}])
+    @pytest.mark.parametrize("stride", [1, 3])
+    def test_the_tokens_are_those_of_the_plain_way(self, merging, stride, tmp_path, monkeypatch):
+        frames = FramesInMemory([frame(i) for i in range(13)])
+        config = TokenConfig(chunk_frames=6, batch_crops=10, frame_stride=stride)
+        encoder = plain_encoder(**merging)
+        plain = arrays_of(frames, tmp_path / "plain", config, encoder)
+        monkeypatch.setattr(TokenEncoder, "streams", property(lambda encoder: True))
+        found = arrays_of(frames, tmp_path / "ahead", config, encoder)
+        assert len(plain) == len(found) == 3
+        most = 5 * 64 * 6 // stride
+        assert (
+            (len(plain[0]["vectors"]) < most / 2) if merging else len(plain[0]["vectors"]) == most
+        )
+        for one, other in zip(plain, found, strict=True):
+            assert (one["frame_idx"] == other["frame_idx"]).all()
+            assert (one["points_xy"] == other["points_xy"]).all()
+            np.testing.assert_allclose(one["vectors"], other["vectors"], atol=5e-4)  # a float16
+
+    def test_no_more_frames_are_held_of_a_clip_ten_times_as_long(self, streaming, tmp_path):
+        config = TokenConfig(chunk_frames=6, batch_crops=5)  # a frame a batch
+        most = []
+        for count in (18, 180):
+            frames = CountedFrames(count)
+            clip_tokens(
+                frames, plain_encoder(), config, directory=tmp_path / str(count), num_frames=count
+            )
+            most.append(frames.most)
+        assert AHEAD_OF_GPU <= most[0] <= AHEAD_OF_GPU + 4
+        assert most[1] <= AHEAD_OF_GPU + 4
+
+    def test_a_batch_is_taken_while_the_next_one_is_encoded(self, streaming, tmp_path, monkeypatch):
+        events, start = [], TokenEncoder.start
+
+        def watched(encoder, ready):
+            number = sum(event.startswith("start") for event in events)
+            events.append(f"start {number}")
+            take = start(encoder, ready)
+            return lambda: events.append(f"take {number}") or take()
+
+        monkeypatch.setattr(TokenEncoder, "start", watched)
+        frames = FramesInMemory([frame(i) for i in range(4)])
+        arrays_of(frames, tmp_path, TokenConfig(chunk_frames=2, batch_crops=5))
+        assert events[:5] == ["start 0", "start 1", "take 0", "start 2", "take 1"]
+        assert events[-2:] == ["take 2", "take 3"]
+
+    def test_a_frame_that_cannot_be_read_leaves_what_was_made(self, streaming, tmp_path):
+        threads = threading.active_count()
+        config = TokenConfig(chunk_frames=2, batch_crops=5)
+        with pytest.raises(DataError, match="frame 5 is broken"):
+            arrays_of(OneThreadFrames(12, broken=5), tmp_path, config)
+        assert threading.active_count() == threads
+        made = sorted(path.name for path in tmp_path.iterdir())
+        assert made == ["000000.safetensors", "000002.safetensors"]

@@ -9,6 +9,7 @@ from ren_core.errors import ShapeError
 from ren_core.geometry import largest_component
 from ren_core.sam2.model import Sam2Model
 from tests.patterns import noise_with_square
+from vq2d.masking.base import Place
 from vq2d.masking.sam2 import Sam2Segmenter
 from vq2d.masking.sam2_video import Sam2Tracker
 
@@ -26,9 +27,10 @@ def model():
     return Sam2Model.random("sam2.1_hiera_t", 0, device="cpu", image_size=128)
 
 
-def look(image, mask):
-    """Mean colour of the masked part, as a unit vector."""
-    return nn.functional.normalize(torch.from_numpy(image[mask].mean(axis=0) - 60.0), dim=0)
+def look(images, masks):
+    """Mean colours of the masked parts, as unit vectors."""
+    means = [image[mask].mean(axis=0) - 60.0 for image, mask in zip(images, masks, strict=True)]
+    return nn.functional.normalize(torch.from_numpy(np.stack(means)), dim=1)
 
 
 def offers_of(segmenter):
@@ -44,7 +46,9 @@ def test_the_most_similar_of_three_masks_is_chosen(model):
     pieces = [largest_component(mask) for mask in offers_of(plain)[0]]
     assert len({piece.tobytes() for piece in pieces}) == 3
     codes = dict(zip((p.tobytes() for p in pieces), torch.eye(3), strict=True))
-    segmenter = Sam2Segmenter(model, lambda image, mask: codes[mask.tobytes()])
+    segmenter = Sam2Segmenter(
+        model, lambda _, masks: torch.stack([codes[m.tobytes()] for m in masks])
+    )
     for wanted, piece in enumerate(pieces):
         rows = torch.stack([torch.full((3,), -0.5), torch.eye(3)[wanted]])
         found = segmenter.from_point(IMAGE, (40.0, 30.0), appearance=rows)
@@ -107,6 +111,33 @@ def test_the_embedding_of_the_same_content_is_reused(model, monkeypatch):
     again = segmenter.from_point(IMAGE, (40.0, 30.0))
     assert len(encoded) == 3
     assert np.array_equal(first.mask, again.mask)
+
+
+def test_points_of_one_frame_share_its_features_and_one_call_of_the_decoder(model, monkeypatch):
+    """Three frames, two of them equal in content; all masks are looked at together."""
+    looked = []
+    segmenter = Sam2Segmenter(model, lambda *seen: looked.append(len(seen[0])) or look(*seen))
+    other, points = noise_with_square(8), [(40.0, 30.0), (90.0, 60.0), (12.0, 9.0), (41.0, 33.0)]
+    places = [Place(i, p) for i, p in zip((IMAGE, other, IMAGE.copy(), IMAGE), points, strict=True)]
+    appearance = torch.tensor([[0.6, 0.8, 0.0]], dtype=torch.float64)
+    alone = [segmenter.from_point(p.image, p.point_xy, appearance=appearance) for p in places]
+    looked.clear()
+    encoded, decoded = [], []
+    network = segmenter.model.network
+    encode = network.forward_image
+    monkeypatch.setattr(network, "forward_image", lambda x: encoded.append(1) or encode(x))
+    watch = network.sam_prompt_encoder.register_forward_pre_hook(
+        lambda _, args, asked: decoded.append(len(asked["points"][0])), with_kwargs=True
+    )
+    segmenter._embedded = b""
+    found = segmenter.from_points(places, appearance=appearance)
+    watch.remove()
+    assert (len(encoded), decoded) == (2, [3, 1])
+    assert len(looked) == 1
+    for one, together in zip(alone, found, strict=True):
+        assert (one.mask != together.mask).mean() < 1e-3
+        assert one.score == pytest.approx(together.score, abs=1e-4)
+    assert segmenter.from_points([]) == []
 
 
 def test_tall_images_and_strided_views_are_segmented(model):
