@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import threading
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,7 @@ from vq2d.localize.search import SearchConfig
 from vq2d.localize.tokens import TokenConfig, clip_tokens
 from vq2d.scoring.metrics import evaluate
 from vq2d.types import FrameScores, Localization, ObjectView, QueryKey, Question
+from vq2d.video.frames import VideoFrames
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +239,29 @@ def edited(root, folder, change):
     (folder / "v2/annotations/vq_val.json").write_text(json.dumps(document))
     (folder / "v2/clips").symlink_to(root / "v2/clips")
     return folder
+
+
+@pytest.mark.parametrize("error", [DataError("frame 13 is broken"), ValueError("odd")])
+def test_a_decoder_that_fails_in_its_thread_costs_its_clip_only(root, tmp_path, monkeypatch, error):
+    """As on a GPU: some batches ahead of the one that is encoded."""
+    monkeypatch.setattr(TokenEncoder, "streams", property(lambda encoder: True))
+    read, threads = VideoFrames.__getitem__, set()
+
+    def failing(frames, i):
+        if frames.path.stem == "one" and i == 13:
+            threads.add(threading.current_thread())
+            raise error
+        return read(frames, i)
+
+    monkeypatch.setattr(VideoFrames, "__getitem__", failing)
+    config = replace(CONFIG, encode=EncodeConfig())
+    report = make_runner(root, tmp_path, config).run()
+    reasons = report.reasons(Trouble.NOT_ANSWERED)
+    assert {str(key)[:5] for key in reasons} == {"v0-c0", "v0-c2"}  # the latter has no file
+    assert str(error) in reasons[QueryKey(0, 0, 0, "1")]
+    assert [answer.task.clip.clip_uid for answer in report.answers] == ["two"]
+    assert threading.main_thread() not in threads
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_damaged_queries_are_failures_and_count_as_asked(root, tmp_path):
