@@ -31,6 +31,9 @@ from tests.vq2d.web.browsing import (
 )
 from vq2d.memory.memory import Memory, open_store
 
+ONE_CARD = "e => e.querySelectorAll('.card').length === 1"
+"""Of what was asked before: it is read anew after an answer is there."""
+
 
 @pytest.fixture
 def numbered(tmp_path):
@@ -66,7 +69,7 @@ def test_a_box_is_dragged_and_the_answer_is_the_right_frame_with_the_box_on_it(
         assert int(np.argmin(differences)) == 5
         assert np.abs(box_on(page, ANSWER, ".mark") - place(RED, 20)).max() < 2
         assert page.locator("#shown .card").count() == 3
-        assert page.locator("#before .card").count() == 1
+        until(page, "#before", ONE_CARD)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
         address = page.url
@@ -142,7 +145,7 @@ def test_a_box_that_is_drawn_anew_cancels_the_question_and_asks_anew(
         held_tracks.set()
         until(page, "#status", "e => e.textContent === 'Done.'")
         assert [method for method, _ in asked if method != "GET"] == ["POST", "DELETE", "POST"]
-        assert page.locator("#before .card").count() == 1  # the first one was not answered
+        until(page, "#before", ONE_CARD)  # the first one was not answered
 
 
 def test_a_press_on_the_moving_picture_stops_it(numbered, open_page):
