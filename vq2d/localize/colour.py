@@ -30,7 +30,7 @@ DIM = len(LIGHTNESS) * len(CHROMA) ** 2
 
 @cache
 def _memberships() -> NDArray[np.float32]:
-    """Share (16, 32, 32, DIM) of every coarse Lab colour in each of the cells; shares sum to 1."""
+    """Share (16 * 32 * 32, DIM) of every coarse Lab colour in each of the cells; they sum to 1."""
     light = np.arange(16, dtype=np.float32) * 16 + 8
     chroma = np.arange(32, dtype=np.float32) * 8 + 4 - 128
     of_light = np.exp(-((light[:, None] - LIGHTNESS) ** 2) / (2 * SPREAD[0] ** 2))
@@ -38,7 +38,7 @@ def _memberships() -> NDArray[np.float32]:
     of_light /= of_light.sum(1, keepdims=True)
     of_chroma /= of_chroma.sum(1, keepdims=True)
     cells = np.einsum("li,aj,bk->labijk", of_light, of_chroma, of_chroma)
-    return cells.reshape(16, 32, 32, -1).astype(np.float32)
+    return cells.reshape(-1, DIM).astype(np.float32)
 
 
 def colour_vectors(image: Image, points_yx: NDArray[np.int64], side: int) -> NDArray[np.float32]:
@@ -53,24 +53,33 @@ def colour_vectors(image: Image, points_yx: NDArray[np.int64], side: int) -> NDA
     """
     small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
-    cells = _memberships()[lab[..., 0] >> 4, lab[..., 1] >> 3, lab[..., 2] >> 3]
+    cells = _memberships().take(_coarse(lab), axis=0).reshape(SIDE, -1)
 
     # sums over windows: first of their rows, then of their columns, each needed one once
     centre = ((points_yx + 0.5) * SIDE / side).astype(int)
     rows, row_of = _spans(centre[:, 0])
     columns, column_of = _spans(centre[:, 1])
-    of_rows = (rows @ cells.reshape(SIDE, -1)).reshape(len(rows), SIDE, -1)
-    total = (columns @ of_rows)[row_of, column_of]
+    of_rows = np.concatenate([cv2.reduce(cells[own], 0, cv2.REDUCE_SUM) for own in rows])
+    holds = np.zeros((len(columns), SIDE), np.float32)
+    for number, own in enumerate(columns):
+        holds[number, own] = 1
+    total = (holds @ of_rows.reshape(len(rows), SIDE, DIM))[row_of, column_of]
     root = np.sqrt(total)
     vectors: NDArray[np.float32] = root / np.linalg.norm(root, axis=1, keepdims=True)
     return vectors
 
 
-def _spans(centres: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Which pixels (K, SIDE) of an axis the K different windows hold, and the window of each."""
+def _spans(centres: NDArray[np.int64]) -> tuple[list[slice], NDArray[np.int64]]:
+    """The pixels of an axis that the K different windows hold, and the window of each centre."""
     different, index = np.unique(centres, return_inverse=True)
-    away = np.abs(np.arange(SIDE) - different[:, None])
-    return (away <= WINDOW // 2).astype(np.float32), index
+    reach = WINDOW // 2
+    return [slice(max(c - reach, 0), c + reach + 1) for c in different], index
+
+
+def _coarse(lab: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The number of the coarse colour of each pixel (..., 3) of 8-bit Lab."""
+    light, a, b = (lab[..., i].astype(np.int64) for i in range(3))
+    return ((light >> 4) * 32 + (a >> 3)) * 32 + (b >> 3)
 
 
 def colour_histogram(image: Image, mask: Mask) -> NDArray[np.float32]:
@@ -86,7 +95,6 @@ def colour_histogram(image: Image, mask: Mask) -> NDArray[np.float32]:
     part = image[y.min() : y.max() + 1, x.min() : x.max() + 1]
     lab = cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2LAB)
     lab = lab[mask[y.min() : y.max() + 1, x.min() : x.max() + 1]]
-    code = ((lab[:, 0] >> 4).astype(int) * 32 + (lab[:, 1] >> 3)) * 32 + (lab[:, 2] >> 3)
-    counts = np.bincount(code, minlength=16 * 32 * 32).astype(np.float32)
-    shares = counts @ _memberships().reshape(-1, DIM) / len(lab)
+    counts = np.bincount(_coarse(lab), minlength=16 * 32 * 32).astype(np.float32)
+    shares = counts @ _memberships() / len(lab)
     return shares.astype(np.float32)
