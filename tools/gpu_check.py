@@ -153,7 +153,7 @@ def measure(sizes: Sizes, device: torch.device, folder: Path, *, compiled: bool)
         sizes: What is measured on.
         device: Of torch.
         folder: For the clip and its tokens.
-        compiled: Whether torch suits_openvino encoder and head.
+        compiled: Whether torch compiles encoder and head.
     """
     clip = folder / "clip.mp4"
     write_h264(clip, moving_plane(sizes), fps=FPS)
