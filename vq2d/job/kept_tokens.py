@@ -39,7 +39,8 @@ class KeptTokens:
     def using(self, clip: str) -> Iterator[Path]:
         """The folder of a clip's tokens, which no process drops while this lasts; then some go."""
         folder = self.folder / clip
-        mark = folder / f".use.{machine_name()}-{os.getpid()}.mark"
+        # that of a killed process goes as other leftovers do
+        mark = folder / f".use.{machine_name()}-{os.getpid()}.partial"
         with self._lock:
             folder.mkdir(exist_ok=True)
             mark.touch()
@@ -71,7 +72,7 @@ class KeptTokens:
 
 
 def _is_in_use(folder: Path) -> bool:
-    return any(not is_abandoned(mark) for mark in folder.glob(".use.*.mark"))
+    return any(not is_abandoned(mark) for mark in folder.glob(".use.*.partial"))
 
 
 def _last_used(folder: Path) -> float:
