@@ -19,6 +19,7 @@ from pipelines.shared.figures import (
     REPORTING,
     DataSet,
     SetFigures,
+    add_roots,
     find_set,
     load_rows,
     measure,
@@ -40,7 +41,6 @@ from vq2d.scoring.presence import (
 from vq2d.scoring.report import print_comparison, print_groups
 
 SCORES: Sequence[Score] = ("similarity", "refined", "present")
-ROOTS = ("runs/sets", "data", "../shared/data")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -60,13 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"measure the reporting sets too: {', '.join(REPORTING)}; nothing may be chosen on "
         "them",
     )
-    parser.add_argument(
-        "--roots",
-        nargs="+",
-        type=Path,
-        default=[Path(root) for root in ROOTS],
-        help=f"folders that hold a folder per set ({' '.join(ROOTS)})",
-    )
+    add_roots(parser)
     parser.add_argument(
         "--absent",
         type=int,

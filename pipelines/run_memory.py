@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.shared.figures import CHOOSING, REPORTING, find_set
+from pipelines.shared.figures import CHOOSING, REPORTING, add_roots, find_set
 from ren_core.errors import DataError
 from ren_core.progress import tqdm
 from ren_core.stages import write_figures
@@ -36,7 +36,6 @@ from vq2d.scoring.tubes import Tube, tube_iou
 from vq2d.types import ResponseTrack, VisualQuery
 from vq2d.video.frames import open_video
 
-ROOTS = ("runs/sets", "data", "../shared/data")
 FIRST_DAY = datetime(2026, 1, 1, 8, tzinfo=timezone.utc)
 APART = timedelta(hours=1)
 
@@ -82,9 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     sets = (*CHOOSING, *REPORTING)
     parser.add_argument("--sets", nargs="+", required=True, choices=sets, help="which sets")
-    parser.add_argument(
-        "--roots", type=Path, nargs="+", default=[Path(r) for r in ROOTS], help="folders of sets"
-    )
+    add_roots(parser)
     parser.add_argument("--out", type=Path, default=Path("runs/memory"), help="folder of results")
     add_preset_options(parser)
     return parser

@@ -17,19 +17,23 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.run_figures import ROOTS
-from pipelines.shared.figures import CHOOSING, PRESENCE_ONLY, DataSet, find_set
+from pipelines.shared.figures import (
+    CHOOSING,
+    PRESENCE_ONLY,
+    DataSet,
+    add_roots,
+    answerer_of,
+    find_set,
+)
 from ren_core.errors import ConfigError, DataError
 from ren_core.progress import tqdm
 from ren_core.stages import digest, file_fingerprint, open_stage, write_json
 from vq2d.commands.options import add_model_options
 from vq2d.commands.shared import chosen_localizer, run_command, write_config
 from vq2d.job.absence import load_absence, present_pairs
-from vq2d.job.answerer import Answerer, ClipFiles
+from vq2d.job.answerer import Answerer
 from vq2d.job.asking import ask_pairs, found_for
 from vq2d.localize.belief import BELIEVED
-from vq2d.localize.build import masking_weights
-from vq2d.localize.localizer import Localizer
 from vq2d.localize.views import views_of_pictures
 from vq2d.scoring.presence import AskedRow
 from vq2d.types import Question
@@ -48,13 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sets", nargs="+", default=SETS, help=f"sets whose clips are asked ({' '.join(SETS)})"
     )
-    parser.add_argument(
-        "--roots",
-        nargs="+",
-        type=Path,
-        default=[Path(root) for root in ROOTS],
-        help=f"folders that hold a folder per set ({' '.join(ROOTS)})",
-    )
+    add_roots(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -78,32 +76,21 @@ def run(args: argparse.Namespace, command: str) -> int:
         raise ConfigError(f"no pictures ({' '.join(KINDS)}) under {args.pictures}")
     sets = [sought_set(name, args.roots) for name in args.sets]
     preset, localizer = chosen_localizer(args)
-    write_config(
-        args,
-        args.out,
-        preset=preset,
-        command=command,
-        config=localizer.config,
-        networks=localizer.networks,
-    )
-    clips = [(data, clip) for data in sets for clip in data.annotations.clips]
+    config, networks = localizer.config, localizer.networks
+    write_config(args, args.out, preset=preset, command=command, config=config, networks=networks)
+    count = sum(len(data.annotations.clips) for data in sets)
+    turns = iter(range(count))
     absent: list[AskedRow] = []
     present: list[AskedRow] = []
     for data in sets:
-        answerer = Answerer(
-            ClipFiles(data.root),
-            localizer,
-            cache=args.cache,
-            weights=masking_weights(localizer),
-            keep_tokens_of=args.keep_cache_of,
-        )
+        keep = args.keep_cache_of
+        answerer = answerer_of(data, localizer, cache=args.cache, keep_tokens_of=keep)
         assert data.absence_file is not None
         pairs = present_pairs(load_absence(data.absence_file), data.annotations)
         present += ask_pairs(answerer, pairs).rows
-        for number, (owner, clip) in enumerate(clips):
-            if owner is data:
-                own = pictures[number :: len(clips)]
-                absent += ask_pictures(answerer, answerer.files.frames(clip), own)
+        for clip in data.annotations.clips:
+            own = pictures[next(turns) :: count]
+            absent += ask_pictures(answerer, answerer.files.frames(clip), own)
     write_json(args.out / "present.json", [asdict(row) for row in present])
     write_json(args.out / "absent.json", [asdict(row) for row in absent])
     print_shares(present, absent)
@@ -144,11 +131,10 @@ def ask_pictures(
 
 def _asked(answerer: Answerer, frames: VideoFrames, pictures: Sequence[Path]) -> list[AskedRow]:
     chunks = answerer.tokens_of(frames, len(frames))
-    localizer: Localizer = answerer.localizer
     rows = []
     for picture in tqdm(pictures, desc=frames.path.stem[:8], unit="picture", disable=None):
         question = Question(views_of_pictures([picture]), len(frames), None)
-        found = found_for(localizer, question, frames, chunks)
+        found = found_for(answerer.localizer, question, frames, chunks)
         rows.append(
             AskedRow(query=str(picture), clip_uid=frames.path.stem, kind="other", **found)  # type: ignore[arg-type]
         )

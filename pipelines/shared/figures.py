@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -35,6 +36,7 @@ REPORTING = ("made_test", "long_test", "holdout2", "sample")
 PRESENCE_ONLY = ("davis_dev",)
 """Its things hardly ever leave the picture: good for present against absent, and for no more."""
 
+ROOTS = ("runs/sets", "data", "../shared/data")
 ABSENT_LISTS = Path(__file__).resolve().parents[2] / "tools" / "absent"
 
 
@@ -81,12 +83,36 @@ class SetFigures:
     failed: int
 
 
+def add_roots(parser: argparse.ArgumentParser) -> None:
+    """Where ``find_set`` looks."""
+    parser.add_argument(
+        "--roots",
+        nargs="+",
+        type=Path,
+        default=[Path(root) for root in ROOTS],
+        help=f"folders that hold a folder per set ({' '.join(ROOTS)})",
+    )
+
+
 def find_set(name: str, roots: Sequence[Path]) -> DataSet | None:
     """A set by its name, in the first of some folders that has it; None if none has."""
     for root in roots:
         if has_annotations(root / name):
             return DataSet(name, root / name, load_annotations(annotation_path(root / name, "val")))
     return None
+
+
+def answerer_of(
+    data: DataSet, localizer: Localizer, *, cache: Path, keep_tokens_of: str | None
+) -> Answerer:
+    """What answers the queries of a set, with the loaded models."""
+    return Answerer(
+        ClipFiles(data.root),
+        localizer,
+        cache=cache,
+        weights=masking_weights(localizer),
+        keep_tokens_of=keep_tokens_of,
+    )
 
 
 def measure(
@@ -110,15 +136,12 @@ def measure(
             tested.
         keep_tokens_of: Digest of older code whose tokens shall be used.
     """
-    files, weights = ClipFiles(data.root), masking_weights(localizer)
-    answerer = Answerer(
-        files, localizer, cache=cache, weights=weights, keep_tokens_of=keep_tokens_of
-    )
+    answerer = answerer_of(data, localizer, cache=cache, keep_tokens_of=keep_tokens_of)
     rows: list[QueryResult] = []
     traces: Mapping[str, Trace] = {}
     cost, failed = None, 0
     if data.name not in PRESENCE_ONLY:
-        report = Runner(data.annotations, files, InProcess(answerer), cache=cache).run()
+        report = Runner(data.annotations, answerer.files, InProcess(answerer), cache=cache).run()
         submission = write_submission(data.annotations, report.answers, out)
         traces = write_traces(report.answers, out)
         write_failures(report, out)

@@ -129,8 +129,7 @@ def clip_tokens(
         )
         for first in range(0, end, config.chunk_frames)
     ]
-    missing = [chunk for chunk in chunks if not chunk.path.exists()]
-    for chunk in _made(frames, chunks, missing, encoder, config):
+    for chunk in _made(frames, chunks, encoder, config):
         on_frames(min(chunk.last_frame + 1, end) - chunk.first_frame)
     lost, read = sum(len(c.held) for c in chunks), len(range(0, end, config.frame_stride))
     if 2 * lost > read:
@@ -143,13 +142,15 @@ def clip_tokens(
 def _made(
     frames: FrameSource,
     chunks: Sequence[TokenChunk],
-    missing: Sequence[TokenChunk],
     encoder: TokenEncoder,
     config: TokenConfig,
 ) -> Iterator[TokenChunk]:
-    """Each chunk once it is made; the last one that was made may still be being written."""
-    searched = [range(c.first_frame, c.last_frame + 1, config.frame_stride) for c in missing]
-    wanted = dict(zip(missing, searched, strict=True))
+    """Each chunk once it is there; the last one that was made may still be being written."""
+    wanted = {
+        chunk: range(chunk.first_frame, chunk.last_frame + 1, config.frame_stride)
+        for chunk in chunks
+        if not chunk.path.exists()
+    }
     crops = frame_crops(frames.size_hw, config.crop_factors)
     held_by: dict[int, frozenset[int]] = {}
 
@@ -158,7 +159,7 @@ def _made(
         held_by[batch[-1]] = frozenset(frames.held)  # before it reads on
         return pictures
 
-    made = frame_tokens(decode, searched, crops, encoder, config.batch_crops)
+    made = frame_tokens(decode, list(wanted.values()), crops, encoder, config.batch_crops)
     with ThreadPoolExecutor(1) as writer, closing(made) as found:
         written: Future[None] | None = None
         for chunk in chunks:
