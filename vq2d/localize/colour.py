@@ -5,7 +5,7 @@ Encoders are trained to overlook colour: a small one takes a recoloured twin for
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -24,13 +24,15 @@ CHROMA = np.array([-48.0, -24.0, -8.0, 8.0, 24.0, 48.0], np.float32)
 """Centres of the cells on the axes a and b, from grey."""
 SPREAD = (60.0, 12.0)
 """Width of a cell on L, and on a and b: cells overlap, so that small changes cost little."""
+COARSE = 16 * 32 * 32
+"""Coarse colours of 8-bit Lab: four bits of L, five of a and of b."""
 DIM = len(LIGHTNESS) * len(CHROMA) ** 2
 """Cells, and so the length of a vector."""
 
 
 @cache
 def _memberships() -> NDArray[np.float32]:
-    """Share (16 * 32 * 32, DIM) of every coarse Lab colour in each of the cells; they sum to 1."""
+    """Share (COARSE, DIM) of every coarse Lab colour in each of the cells; they sum to 1."""
     light = np.arange(16, dtype=np.float32) * 16 + 8
     chroma = np.arange(32, dtype=np.float32) * 8 + 4 - 128
     of_light = np.exp(-((light[:, None] - LIGHTNESS) ** 2) / (2 * SPREAD[0] ** 2))
@@ -53,27 +55,49 @@ def colour_vectors(image: Image, points_yx: NDArray[np.int64], side: int) -> NDA
     """
     small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
-    cells = _memberships().take(_coarse(lab), axis=0).reshape(SIDE, -1)
-
-    # sums over windows: first of their rows, then of their columns, each needed one once
-    centre = ((points_yx + 0.5) * SIDE / side).astype(int)
-    rows, row_of = _spans(centre[:, 0])
-    columns, column_of = _spans(centre[:, 1])
-    of_rows = np.concatenate([cv2.reduce(cells[own], 0, cv2.REDUCE_SUM) for own in rows])
-    holds = np.zeros((len(columns), SIDE), np.float32)
-    for number, own in enumerate(columns):
-        holds[number, own] = 1
-    total = (holds @ of_rows.reshape(len(rows), SIDE, DIM))[row_of, column_of]
-    root = np.sqrt(total)
+    centre = ((points_yx + 0.5) * SIDE / side).astype(np.int64)
+    present, counts = _histograms(_coarse(lab).ravel(), centre)
+    root = np.sqrt(counts @ _memberships()[present])
     vectors: NDArray[np.float32] = root / np.linalg.norm(root, axis=1, keepdims=True)
     return vectors
 
 
-def _spans(centres: NDArray[np.int64]) -> tuple[list[slice], NDArray[np.int64]]:
-    """The pixels of an axis that the K different windows hold, and the window of each centre."""
-    different, index = np.unique(centres, return_inverse=True)
-    reach = WINDOW // 2
-    return [slice(max(c - reach, 0), c + reach + 1) for c in different], index
+def _histograms(
+    colours: NDArray[np.int64], centre: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The K coarse colours of a square, and how often each is around each centre, (N, K).
+
+    Args:
+        colours: (SIDE * SIDE,) coarse colours.
+        centre: (N, 2) row and column.
+    """
+    present = np.flatnonzero(np.bincount(colours, minlength=COARSE))
+    N, K = len(centre), len(present)
+    number = np.zeros(COARSE, np.int64)
+    number[present] = np.arange(K)
+    numbers = np.append(number[colours], K)  # K: outside the square
+    around = _pixels_around(centre.tobytes())
+    own = numbers[around] + np.arange(N)[:, None] * (K + 1)
+    counts = np.bincount(own.ravel(), minlength=N * (K + 1)).reshape(N, K + 1)
+    return present, counts[:, :K].astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _pixels_around(centres: bytes) -> NDArray[np.int64]:
+    """The pixels (N, WINDOW * WINDOW) around centres (N, 2); SIDE * SIDE: outside the square.
+
+    The prompts of a grid are the same in every window, so that this is made once.
+    """
+    centre = np.frombuffer(centres, np.int64).reshape(-1, 2)
+    reach = np.arange(-(WINDOW // 2), WINDOW // 2 + 1)
+    rows, columns = centre[:, :1] + reach, centre[:, 1:] + reach
+    inside = _inside(rows)[:, :, None] & _inside(columns)[:, None]
+    pixels = np.where(inside, rows[:, :, None] * SIDE + columns[:, None], SIDE * SIDE)
+    return pixels.reshape(len(centre), -1)
+
+
+def _inside(places: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return (places >= 0) & (places < SIDE)
 
 
 def _coarse(lab: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -95,6 +119,6 @@ def colour_histogram(image: Image, mask: Mask) -> NDArray[np.float32]:
     part = image[y.min() : y.max() + 1, x.min() : x.max() + 1]
     lab = cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2LAB)
     lab = lab[mask[y.min() : y.max() + 1, x.min() : x.max() + 1]]
-    counts = np.bincount(_coarse(lab), minlength=16 * 32 * 32).astype(np.float32)
+    counts = np.bincount(_coarse(lab), minlength=COARSE).astype(np.float32)
     shares = counts @ _memberships() / len(lab)
     return shares.astype(np.float32)

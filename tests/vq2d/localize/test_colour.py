@@ -49,6 +49,16 @@ def test_only_the_surroundings_of_a_point_count():
     assert edge @ right > 0.4
 
 
+def test_vectors_are_the_square_roots_of_what_is_counted_pixel_by_pixel():
+    image = np.random.default_rng(4).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    points = np.array([[0, 0], [50, 95], [95, 3], [48, 48]])
+    for (y, x), vector in zip(points, colour_vectors(image, points, 96), strict=True):
+        mask = np.zeros((96, 96), bool)
+        mask[max(y - 5, 0) : y + 6, max(x - 5, 0) : x + 6] = True
+        root = np.sqrt(colour_histogram(image, mask))
+        np.testing.assert_allclose(vector, root / np.linalg.norm(root), atol=1e-5)
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**31), st.integers(1, 40), st.integers(1, 40), st.integers(20, 200))
 def test_vectors_are_of_unit_length_anywhere_in_any_picture(seed, height, width, side):
