@@ -14,7 +14,7 @@ from ren_core.engine.choice import Compute
 from tests.clips import FRAMES, RED, clip_json, frame, query_set, write_annotations
 from tests.job import CONFIG, tiny_localizer
 from tests.synthetic import write_video
-from vq2d.memory.projection import load_projection
+from vq2d.localize.projection import load_projection
 
 SEARCH = replace(CONFIG, search=replace(CONFIG.search, keep_ratio=0.85))
 

@@ -16,11 +16,12 @@ from ren_core.presets import PRESETS as REN_PRESETS
 from vq2d.localize import colour
 from vq2d.localize.areas import MASK_SCALES
 from vq2d.localize.encode import TokenEncoder
-from vq2d.localize.presets import VQ2DConfig
+from vq2d.localize.presets import PRESETS, VQ2DConfig
 from vq2d.localize.tokens import TokenConfig
 from vq2d.video.crops import frame_crops
 
 PLACE_BYTES = 12  # a token's point (two float32) and frame (int32)
+SHORT_PLACE_BYTES = 8  # the same with the point in whole pixels
 TIMED_ROUNDS = 2
 
 
@@ -67,12 +68,24 @@ def token_bytes(config: VQ2DConfig) -> int | None:
     """Bytes of one token on disk; None for a model from a file, whose width is not known here."""
     if config.ren not in REN_PRESETS:
         return None
+    directions = config.tokens.directions
+    if directions is not None and _directions_ship(config):
+        return directions // 2 + SHORT_PLACE_BYTES
     name = REN_PRESETS[config.ren].encoder
     entries = catalog.TIMM | catalog.OPENCLIP
     dim = entries[name].spec.dim if name in entries else catalog.EMBEDDED.dim
     encode = config.encode
     width = dim * len(encode.space.split("+")) + (colour.DIM if encode.colour else 0)
     return 2 * width + PLACE_BYTES
+
+
+def _directions_ship(config: VQ2DConfig) -> bool:
+    """Whether directions are known for its model: for those of the presets that keep some."""
+    return any(
+        own.tokens.directions is not None
+        and (own.ren, own.input_size, own.encode) == (config.ren, config.input_size, config.encode)
+        for own in PRESETS.values()
+    )
 
 
 def seconds_per_crop(encoder: TokenEncoder, config: TokenConfig, size_hw: tuple[int, int]) -> float:

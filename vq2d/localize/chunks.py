@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -21,11 +21,13 @@ from torch import Tensor
 
 from ren_core.stages import atomic_path
 from vq2d.localize.join import FrameTokens, RegionTracks
+from vq2d.localize.projection import Projection
 
 Arrays = Mapping[str, NDArray]  # type: ignore[type-arg]
 
 PLACES = {"frame_idx", "points_xy"}
 LARGEST = 127  # of a signed byte
+STEPS = 15  # of half a byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +85,22 @@ class TokenChunk:
         path: The file.
         first_frame: First clip frame of the chunk.
         last_frame: Last clip frame of the chunk.
+        reduce: Of a chunk that was written by ``compact_arrays``: with what.
     """
 
     path: Path
     first_frame: int
     last_frame: int
+    reduce: Projection | None = field(default=None, compare=False)
 
     def similarities(self, query_vectors: Tensor) -> Similarities:
         """Of all sights to query vectors (Q, D) of unit length."""
         with safe_open(self.path, framework="pt") as file:
             names = set(file.keys()) - PLACES
             found = {name: file.get_tensor(name) for name in names}
+        if self.reduce is not None:
+            own = _numbers(compact_similarities(found, query_vectors, self.reduce).amax(dim=1))
+            return Similarities(own, own)
         kept = found["vectors"].to(query_vectors) @ query_vectors.T  # (V, Q)
         if "track" in found:
             kept = kept.cpu().float() * found["scale"][:, None]
@@ -124,7 +131,7 @@ class TokenChunk:
 
 
 def write_chunk(path: Path, arrays: Arrays, held: Iterable[int]) -> None:
-    """Keep what ``plain_arrays`` or ``track_arrays`` gives.
+    """Keep what ``plain_arrays``, ``compact_arrays`` or ``track_arrays`` gives.
 
     Args:
         path: The file, written atomically.
@@ -143,10 +150,40 @@ def plain_arrays(tokens: Iterable[FrameTokens]) -> Arrays:
     return {
         "vectors": np.concatenate([vectors for vectors, _, _ in kept]),
         "points_xy": np.concatenate([points for _, points, _ in kept]),
-        "frame_idx": np.repeat(
-            np.array([frame for _, _, frame in kept], np.int32), [len(v) for v, _, _ in kept]
-        ),
+        "frame_idx": _frames_of([(frame, len(vectors)) for vectors, _, frame in kept]),
     }
+
+
+def compact_arrays(tokens: Iterable[FrameTokens], reduce: Projection) -> Arrays:
+    """What is kept of the tokens of some frames in fewer dimensions: half a byte for each.
+
+    Args:
+        tokens: Of each searched frame, not joined.
+        reduce: To an even number of dimensions.
+    """
+    kept = [(reduce(t.vectors), t.points_xy.astype(np.uint16), t.frame) for t in tokens]
+    vectors = np.concatenate([vectors for vectors, _, _ in kept])
+    low = vectors.min(axis=0)
+    step = np.maximum((vectors.max(axis=0) - low) / STEPS, 1e-9)
+    codes = np.round((vectors - low) / step).astype(np.uint8)
+    return {
+        "vectors": codes[:, ::2] | codes[:, 1::2] << 4,
+        "low": low,
+        "step": step,
+        "points_xy": np.concatenate([points for _, points, _ in kept]),
+        "frame_idx": _frames_of([(frame, len(vectors)) for vectors, _, frame in kept]),
+    }
+
+
+def compact_similarities(
+    found: Mapping[str, Tensor], query_vectors: Tensor, reduce: Projection
+) -> Tensor:
+    """Cosines (V, Q), nearly, of query vectors (Q, D) and what ``compact_arrays`` gave."""
+    asked = torch.from_numpy(reduce(query_vectors.float().cpu().numpy())).to(query_vectors.device)
+    codes, low, step = (found[name].to(asked.device) for name in ("vectors", "low", "step"))
+    steps = (asked * step).T
+    similarities: Tensor = (codes & STEPS).float() @ steps[::2] + (codes >> 4).float() @ steps[1::2]
+    return similarities + asked @ low
 
 
 def track_arrays(tracks: RegionTracks) -> Arrays:
@@ -195,6 +232,12 @@ def similarities_of_sights(kept: Tensor, found: Mapping[str, Tensor]) -> Similar
     rows = first[track][:, None] + torch.arange(mix.shape[1])
     own = (mix[:, :, None] * kept[rows.clamp(max=len(kept) - 1)]).sum(dim=1)  # (M, Q)
     return Similarities(_numbers(own.amax(dim=1)), _numbers(best[track]))
+
+
+def _frames_of(counts: Sequence[tuple[int, int]]) -> NDArray[np.int32]:
+    """The frame of each token, from those of every frame and how many it has."""
+    frames, numbers = zip(*counts, strict=True)
+    return np.repeat(np.array(frames, np.int32), numbers)
 
 
 def _numbers(similarities: Tensor) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from ren_core.merging import merge
 from ren_core.model import REN
 from ren_core.prompts import to_image_points
 from ren_core.region_tokens import RegionTokens
+from ren_core.stages import digest
 from vq2d.localize.areas import AREA_KINDS, AreaKind, Areas, find_areas
 from vq2d.localize.colour import colour_vectors
 
@@ -89,6 +91,11 @@ class TokenEncoder:
             ImageTokens(self._vectors(regions, image), _as_xy(regions.points_yx))
             for regions, image in zip(self._encode(images), images, strict=True)
         ]
+
+    @cached_property
+    def space(self) -> str:
+        """Identity of the space of its vectors, but for engine and precision."""
+        return digest([self.ren.fingerprint, self.config])
 
     @property
     def streams(self) -> bool:

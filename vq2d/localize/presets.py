@@ -75,7 +75,7 @@ PRESETS: dict[str, VQ2DConfig] = {
         input_size=168,
         masking="head",
         encode=EncodeConfig(colour=0.25),
-        tokens=TokenConfig(frame_stride=2),
+        tokens=TokenConfig(frame_stride=2, directions=192),
         query=QueryConfig(crop_factors=_FEW_ZOOMS),
         search=SearchConfig(own_similarity=0.6, top_k=8, floor=0.3, keep_ratio=0.85),
         refine=RefineConfig(

@@ -7,6 +7,7 @@ its queries ask for.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -23,12 +24,22 @@ from ren_core.configuration import configuration
 from ren_core.errors import ConfigError, DataError
 from ren_core.images import Image
 from ren_core.stages import NOT_CONTENT, open_stage
-from vq2d.localize.chunks import Arrays, TokenChunk, plain_arrays, track_arrays, write_chunk
+from vq2d.localize.chunks import (
+    Arrays,
+    TokenChunk,
+    compact_arrays,
+    plain_arrays,
+    track_arrays,
+    write_chunk,
+)
 from vq2d.localize.encode import ImageTokens, Loaded, TokenEncoder
 from vq2d.localize.join import FrameTokens, JoinConfig, join_tokens
 from vq2d.localize.pipeline import read_ahead, take_behind
+from vq2d.localize.projection import Projection, shipped_projection
 from vq2d.types import FrameSource
 from vq2d.video.crops import Crop, frame_crops
+
+logger = logging.getLogger(__name__)
 
 AHEAD_OF_GPU = 4
 """Batches that are decoded and loaded, or being so, while a GPU encodes another one."""
@@ -46,6 +57,9 @@ class TokenConfig:
         frame_stride: Every how many annotation frames one is searched.
         chunk_frames: Annotation frames per file.
         batch_crops: Crops encoded at once (a multiple of the crops of a frame is best).
+        directions: Tokens that are not joined are kept in so many directions of their space, the
+            ones with most energy, half a byte for each; None, and for models that none were fitted
+            for: all numbers of a token, two bytes for each.
         join: Whether and how tokens are joined into region tracks, within a file.
     """
 
@@ -53,6 +67,7 @@ class TokenConfig:
     frame_stride: _Frames = 1
     chunk_frames: _Frames = 64
     batch_crops: Annotated[int, Field(ge=1, le=1000), NOT_CONTENT] = 20
+    directions: Annotated[int, Field(ge=2, le=10_000, multiple_of=2)] | None = None
     join: JoinConfig = field(default_factory=JoinConfig)
 
     def __post_init__(self) -> None:
@@ -75,8 +90,15 @@ def open_tokens(
         keep: Digest of older code whose tokens shall be used; see ``open_stage``.
     """
     ren = encoder.ren
+    reduce = reduction(encoder, config)
+    if reduce is None and config.directions is not None and not config.join.enabled:
+        logger.warning(
+            "no directions were fitted for this model, so its tokens are kept whole; "
+            "pipelines/fit_projection.py --tokens makes some"
+        )
     identity = {
         **token_settings(encoder, config),
+        "directions": None if reduce is None else reduce.fingerprint,
         "engine": ren.compute.engine,
         "device": ren.compute.device.type,
         "dtype": str(ren.compute.dtype),
@@ -93,6 +115,14 @@ def token_settings(encoder: TokenEncoder, config: TokenConfig) -> dict[str, obje
         "encode": encoder.config,
         "ren": replace(encoder.ren.config, head=""),  # its fingerprint knows the head
     }
+
+
+def reduction(encoder: TokenEncoder, config: TokenConfig) -> Projection | None:
+    """To what tokens are reduced before they are kept; None: they are kept whole, or joined."""
+    if config.directions is None or config.join.enabled:
+        return None
+    fitted = shipped_projection(encoder.space)
+    return None if fitted is None else fitted.first(config.directions)
 
 
 def clip_tokens(
@@ -121,11 +151,13 @@ def clip_tokens(
         DataError: If more than half of the frames cannot be decoded.
     """
     end = min(num_frames, len(frames))
+    reduce = reduction(encoder, config)
     chunks = [
         TokenChunk(
             directory / f"{first:06d}.safetensors",
             first,
             min(first + config.chunk_frames, len(frames)) - 1,
+            reduce,
         )
         for first in range(0, end, config.chunk_frames)
     ]
@@ -165,7 +197,7 @@ def _made(
         for chunk in chunks:
             if chunk in wanted:
                 own = wanted[chunk]
-                arrays = _arrays(islice(found, len(own)), frames, config)
+                arrays = _arrays(islice(found, len(own)), chunk, frames, config)
                 held = held_by[own[-1]] & set(range(chunk.first_frame, chunk.last_frame + 1))
                 if written is not None:
                     written.result()
@@ -175,11 +207,13 @@ def _made(
             written.result()
 
 
-def _arrays(found: Iterable[FrameTokens], frames: FrameSource, config: TokenConfig) -> Arrays:
+def _arrays(
+    found: Iterable[FrameTokens], chunk: TokenChunk, frames: FrameSource, config: TokenConfig
+) -> Arrays:
     """What is kept of the tokens of consecutive frames."""
     if config.join.enabled:
         return track_arrays(join_tokens(found, max(frames.size_hw), config.join))
-    return plain_arrays(found)
+    return plain_arrays(found) if chunk.reduce is None else compact_arrays(found, chunk.reduce)
 
 
 def frame_tokens(

@@ -33,7 +33,7 @@ from vq2d.localize.chunks import (
     similarities_of_sights,
     track_vectors,
 )
-from vq2d.memory.projection import Projection
+from vq2d.localize.projection import Projection
 
 VECTORS = "vectors.faiss"
 SIGHTS = "sights.safetensors"

@@ -18,12 +18,12 @@ from ren_core.stages import content, digest
 from vq2d.localize.build import build_localizer
 from vq2d.localize.localizer import Localizer
 from vq2d.localize.presets import VQ2DConfig, preset
+from vq2d.localize.projection import Projection, shipped_projection, whole_space
 from vq2d.localize.tokens import clip_tokens, open_tokens, token_settings
 from vq2d.memory.answers import answer, answer_name
 from vq2d.memory.ask import AskConfig, MemoryQuestion, OnFound, Places, Sighting
 from vq2d.memory.catalogue import RememberedVideo
 from vq2d.memory.kept import ChunkBounds, pack
-from vq2d.memory.projection import Projection, shipped_projection, whole_space
 from vq2d.memory.steps import CountingEncoder
 from vq2d.memory.store import MemorySettings, Store
 from vq2d.video.crops import frame_crops
@@ -301,4 +301,5 @@ def model_digest(localizer: Localizer) -> str:
     encoder, tokens = localizer.models.encoder, localizer.config.tokens
     plain = replace(tokens, chunk_frames=tokens.frame_stride)  # lays out files
     settings = content(token_settings(encoder, plain))
+    del settings["tokens"]["directions"]  # of tokens that are not joined
     return digest([settings, encoder.ren.fingerprint])

@@ -26,9 +26,9 @@ from filelock import FileLock, Timeout
 
 from ren_core.errors import ConfigError, DataError
 from ren_core.stages import atomic_path, write_json
+from vq2d.localize.projection import Projection, load_projection, save_projection
 from vq2d.memory.catalogue import Catalogue, KnownAnswer, RememberedVideo
 from vq2d.memory.kept import VECTORS, ChunkBounds, KeptVideo
-from vq2d.memory.projection import Projection, load_projection, save_projection
 
 FORMAT = 1
 PRIVATE = 0o700

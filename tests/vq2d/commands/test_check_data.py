@@ -135,7 +135,7 @@ def test_costs_follow_the_configuration(root, capsys):
     assert searched.split()[0] == "9"  # of 10; the last query is asked at frame 9
     assert encoded.split()[0] == "5"  # every second, to the end of the file of 64
     assert crops.split()[:3] == ["25", "(5", "per"]
-    assert "(144 tokens of 996 bytes per crop)" in cache
+    assert "(144 tokens of 104 bytes per crop)" in cache
     assert hours.split()[:3] == ["0.00", "h", "(0.5"]
 
     changes = ["tokens.frame_stride=1", "tokens.chunk_frames=4", "tokens.crop_factors=(3,)"]

@@ -11,15 +11,25 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from ren_core.errors import DataError
+from ren_core.errors import ConfigError, DataError
 from tests.clips import FramesInMemory, frame
 from tests.tiny import tiny_ren
-from vq2d.localize.chunks import TokenChunk, track_arrays, write_chunk
+from vq2d.localize import tokens
+from vq2d.localize.build import build_token_encoder
+from vq2d.localize.chunks import (
+    TokenChunk,
+    compact_arrays,
+    compact_similarities,
+    track_arrays,
+    write_chunk,
+)
 from vq2d.localize.encode import EncodeConfig, TokenEncoder
-from vq2d.localize.join import JoinConfig, RegionTracks
+from vq2d.localize.join import FrameTokens, JoinConfig, RegionTracks
 from vq2d.localize.pipeline import read_ahead, take_behind
+from vq2d.localize.presets import preset
+from vq2d.localize.projection import fit_projection
 from vq2d.localize.search import score_frames
-from vq2d.localize.tokens import AHEAD_OF_GPU, TokenConfig, clip_tokens, open_tokens
+from vq2d.localize.tokens import AHEAD_OF_GPU, TokenConfig, clip_tokens, open_tokens, reduction
 
 JOIN = JoinConfig(enabled=True, similarity=0.95, link=0.9)
 
@@ -89,6 +99,79 @@ class TestRegionTracksOnDisk:
         write_chunk(chunk.path, track_arrays(nothing), [])
         scores = score_frames([chunk], torch.eye(2), 0, 2, own_look=0.5)
         assert len(scores.frame_idx) == 0
+
+
+@pytest.fixture
+def fitted(encoder, chunks, monkeypatch):
+    """Eight of the directions of the clip's tokens, as if they shipped with the model."""
+    vectors = np.concatenate([load_file(c.path)["vectors"] for c in chunks[0]]).astype(np.float32)
+    projection = fit_projection(vectors.T @ vectors, 8, encoder.space)
+    known = {encoder.space: projection}
+    monkeypatch.setattr(tokens, "shipped_projection", known.get)
+    return projection
+
+
+class TestTokensInFewerDimensions:
+    @pytest.fixture
+    def compact(self, fitted, encoder, tmp_path):
+        frames = FramesInMemory([frame(i) for i in range(12)])
+        config = TokenConfig(chunk_frames=6, directions=8)
+        return clip_tokens(frames, encoder, config, directory=tmp_path, num_frames=12)
+
+    def test_search_finds_the_same_frames_as_similar(self, chunks, compact, encoder):
+        (query,) = encoder.regions([frame(4)])
+        before, after = (
+            score_frames(found, query.vectors[:5], 0, 12, own_look=0.75)
+            for found in (chunks[0], compact)
+        )
+        assert (after.frame_idx == before.frame_idx).all()
+        assert np.abs(after.similarity - before.similarity).max() < 0.1  # of 8 coarse numbers
+        apart = [b.points_xy - a.points_xy for b, a in zip(chunks[0], compact, strict=True)]
+        assert np.abs(apart).max() <= 0.5
+
+    def test_they_are_a_fraction_of_the_bytes(self, chunks, compact, fitted):
+        """Two bytes for each of 16 numbers before, now half a byte for 8; places take the rest."""
+        for before, after in zip(chunks[0], compact, strict=True):
+            sizes = [load_file(chunk.path)["vectors"].nbytes for chunk in (before, after)]
+            assert sizes[1] * 8 == sizes[0]
+
+    def test_each_number_errs_by_half_a_step_at_most(self, fitted):
+        exact = [FrameTokens(0, np.eye(16, dtype=np.float32)[:4], np.zeros((4, 2), np.float32))]
+        kept = {n: torch.from_numpy(a) for n, a in compact_arrays(exact, fitted).items()}
+        similar = compact_similarities(kept, torch.from_numpy(fitted.basis.T.copy()), fitted)
+        wanted = torch.from_numpy(fitted(exact[0].vectors))
+        assert ((similar - wanted).abs() <= kept["step"] / 2 + 1e-6).all()
+
+    def test_a_direction_in_which_nothing_differs_is_kept(self, fitted):
+        same = [FrameTokens(3, np.full((5, 16), 0.25, np.float32), np.zeros((5, 2), np.float32))]
+        kept = {n: torch.from_numpy(a) for n, a in compact_arrays(same, fitted).items()}
+        similar = compact_similarities(kept, torch.full((1, 16), 0.25), fitted)
+        wanted = float((fitted(same[0].vectors[:1]) ** 2).sum())
+        assert similar.flatten().tolist() == pytest.approx([wanted] * 5, abs=1e-5)
+
+    def test_the_identity_of_tokens_knows_the_directions(self, fitted, encoder, tmp_path):
+        numbers = (None, 4, 8)
+        assert (
+            len({open_tokens(tmp_path, encoder, TokenConfig(directions=n)) for n in numbers}) == 3
+        )
+
+    def test_more_directions_than_were_fitted_are_refused(self, fitted, encoder, tmp_path):
+        with pytest.raises(ConfigError, match="10 directions are asked for, and 8 were fitted"):
+            open_tokens(tmp_path, encoder, TokenConfig(directions=10))
+
+    def test_directions_ship_for_the_embedded_preset(self):
+        config = preset("embedded")
+        fitted = reduction(build_token_encoder(config), config.tokens)
+        assert fitted is not None
+        assert fitted.basis.shape == (492, 192)
+
+    def test_a_model_without_directions_keeps_its_tokens_whole(self, encoder, tmp_path, caplog):
+        config = TokenConfig(directions=8, chunk_frames=6)
+        folder = open_tokens(tmp_path, encoder, config)
+        assert "no directions were fitted" in caplog.text
+        frames = FramesInMemory([frame(i) for i in range(6)])
+        (chunk,) = clip_tokens(frames, encoder, config, directory=folder, num_frames=6)
+        assert load_file(chunk.path)["vectors"].dtype == np.float16
 
 
 class OneThreadFrames(FramesInMemory):

@@ -9,15 +9,15 @@ import torch
 from ren_core.errors import DataError
 from vq2d.localize.chunks import TokenChunk, track_arrays, write_chunk
 from vq2d.localize.join import FrameTokens, JoinConfig, join_tokens
-from vq2d.localize.search import score_frames
-from vq2d.memory.kept import KeptVideo, pack
-from vq2d.memory.projection import (
+from vq2d.localize.projection import (
     fit_projection,
     load_projection,
     save_projection,
     shipped_projection,
     whole_space,
 )
+from vq2d.localize.search import score_frames
+from vq2d.memory.kept import KeptVideo, pack
 
 D, THINGS = 32, 6
 

@@ -1,8 +1,10 @@
-"""Fewer dimensions for the vectors of a memory: a projection, fitted once for a model."""
+"""Fewer dimensions for vectors that are kept: a projection, fitted once for a model."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +26,31 @@ class Projection:
 
     Attributes:
         basis: (D, d) float32, the directions that hold most of the vectors' energy, best first.
-        model: Digest of the model whose vectors it was fitted to.
+        model: Digest of what decides the vectors that it was fitted to.
     """
 
     basis: Floats
     model: str
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identity of the directions."""
+        return hashlib.sha256(self.basis.tobytes()).hexdigest()[:12]
+
     def __call__(self, vectors: Floats) -> Floats:
         """Vectors (N, D) as (N, d) float32; their inner products are a little smaller."""
         reduced: Floats = np.ascontiguousarray(vectors.astype(np.float32) @ self.basis)
         return reduced
+
+    def first(self, dims: int) -> Projection:
+        """Only the ``dims`` best directions.
+
+        Raises:
+            ConfigError: If there are fewer.
+        """
+        if dims > self.dims:
+            raise ConfigError(f"{dims} directions are asked for, and {self.dims} were fitted")
+        return Projection(np.ascontiguousarray(self.basis[:, :dims]), self.model)
 
     @property
     def dims(self) -> int:
@@ -88,7 +105,7 @@ def load_projection(path: Path) -> Projection:
 
 def shipped_projection(model: str) -> Projection | None:
     """The projection that comes with the program for a model; None: there is none."""
-    for path in sorted(ASSETS.glob("memory-*.safetensors")):
+    for path in sorted(ASSETS.glob("*.safetensors")):
         projection = load_projection(path)
         if projection.model == model:
             return projection
