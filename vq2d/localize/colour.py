@@ -9,6 +9,8 @@ from functools import cache, lru_cache
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ren_core.geometry import Mask
@@ -57,8 +59,8 @@ def colour_vectors(image: Image, points_yx: NDArray[np.int64], side: int) -> NDA
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)
     centre = ((points_yx + 0.5) * SIDE / side).astype(np.int64)
     present, counts = _histograms(_coarse(lab).ravel(), centre)
-    root = np.sqrt(counts @ _memberships()[present])
-    vectors: NDArray[np.float32] = root / np.linalg.norm(root, axis=1, keepdims=True)
+    shares = torch.from_numpy(counts) @ torch.from_numpy(_memberships()[present])
+    vectors: NDArray[np.float32] = F.normalize(shares.sqrt(), dim=1).numpy()
     return vectors
 
 
