@@ -121,6 +121,7 @@ def colour_histogram(image: Image, mask: Mask) -> NDArray[np.float32]:
     part = image[y.min() : y.max() + 1, x.min() : x.max() + 1]
     lab = cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2LAB)
     lab = lab[mask[y.min() : y.max() + 1, x.min() : x.max() + 1]]
-    counts = np.bincount(_coarse(lab), minlength=COARSE).astype(np.float32)
-    shares = counts @ _memberships() / len(lab)
+    counts = np.bincount(_coarse(lab), minlength=COARSE)
+    present = np.flatnonzero(counts)
+    shares = counts[present].astype(np.float32) @ _memberships()[present] / len(lab)
     return shares.astype(np.float32)
