@@ -97,7 +97,7 @@ PRESETS: dict[str, VQ2DConfig] = {
             join_gap=3,
         ),
         presence=PresenceConfig(
-            bias=-21.584, similarity=22.333, second=-17.057, refined=10.491, colours=11.546
+            bias=-21.358, similarity=17.291, second=-18.356, refined=16.62, colours=11.463
         ),
         region_tracker=RegionTrackerConfig(stride=2),
     ),

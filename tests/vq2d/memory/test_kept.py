@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from ren_core.errors import DataError
+from vq2d.localize.build import build_localizer
 from vq2d.localize.chunks import TokenChunk, track_arrays, write_chunk
 from vq2d.localize.join import FrameTokens, JoinConfig, join_tokens
+from vq2d.localize.presets import preset
 from vq2d.localize.projection import (
     fit_projection,
     load_projection,
@@ -18,6 +20,7 @@ from vq2d.localize.projection import (
 )
 from vq2d.localize.search import score_frames
 from vq2d.memory.kept import KeptVideo, pack
+from vq2d.memory.memory import projection_for, remembering
 
 D, THINGS = 32, 6
 
@@ -135,6 +138,12 @@ def test_a_file_that_is_no_projection_is_one_sentence(tmp_path):
 
 def test_no_projection_ships_with_an_unknown_model():
     assert shipped_projection("another") is None
+
+
+def test_the_projection_that_ships_is_that_of_the_embedded_preset():
+    """Also: memories of older versions are still of this model."""
+    projection = projection_for(build_localizer(remembering(preset("embedded"))))
+    assert projection.basis.shape == (492, 128)
 
 
 def test_files_of_two_videos_do_not_pass_for_one(chunks, kept, tmp_path):
