@@ -11,12 +11,7 @@ from pathlib import Path
 from ren_core.errors import DataError
 from ren_core.executor.here import InProcess
 from ren_core.stages import write_json
-from vq2d.ego4d.annotations import (
-    Annotations,
-    annotation_path,
-    has_annotations,
-    load_annotations,
-)
+from vq2d.ego4d.annotations import Annotations, annotation_path, load_annotations
 from vq2d.job.absence import absent_pairs, choose, load_absence, present_pairs
 from vq2d.job.answerer import Answerer, ClipFiles
 from vq2d.job.asking import ask_pairs
@@ -97,8 +92,11 @@ def add_roots(parser: argparse.ArgumentParser) -> None:
 def find_set(name: str, roots: Sequence[Path]) -> DataSet | None:
     """A set by its name, in the first of some folders that has it; None if none has."""
     for root in roots:
-        if has_annotations(root / name):
-            return DataSet(name, root / name, load_annotations(annotation_path(root / name, "val")))
+        try:
+            path = annotation_path(root / name, "val")
+        except DataError:  # none there, or a set that is still being rendered
+            continue
+        return DataSet(name, root / name, load_annotations(path))
     return None
 
 

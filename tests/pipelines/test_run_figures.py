@@ -120,5 +120,10 @@ def test_a_set_is_found_in_the_first_folder_that_has_it(tmp_path):
     assert find_set("made_dev", [tmp_path / "a"]) is None
 
 
+def test_a_set_that_is_still_being_rendered_is_passed_over(tmp_path):
+    (tmp_path / "a/made_dev/v2/annotations").mkdir(parents=True)
+    assert find_set("made_dev", [tmp_path / "a"]) is None
+
+
 def test_nothing_is_both_chosen_and_reported_on():
     assert not set(CHOOSING) & set(REPORTING)
