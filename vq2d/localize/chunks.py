@@ -146,12 +146,7 @@ def write_chunk(path: Path, arrays: Arrays, held: Iterable[int]) -> None:
 
 def plain_arrays(tokens: Iterable[FrameTokens]) -> Arrays:
     """What is kept of the tokens of some frames that are not joined: vectors of 16 bits."""
-    kept = [(t.vectors.astype(np.float16), t.points_xy, t.frame) for t in tokens]
-    return {
-        "vectors": np.concatenate([vectors for vectors, _, _ in kept]),
-        "points_xy": np.concatenate([points for _, points, _ in kept]),
-        "frame_idx": _frames_of([(frame, len(vectors)) for vectors, _, frame in kept]),
-    }
+    return _stacked((t.vectors.astype(np.float16), t.points_xy, t.frame) for t in tokens)
 
 
 def compact_arrays(tokens: Iterable[FrameTokens], reduce: Projection) -> Arrays:
@@ -161,18 +156,12 @@ def compact_arrays(tokens: Iterable[FrameTokens], reduce: Projection) -> Arrays:
         tokens: Of each searched frame, not joined.
         reduce: To an even number of dimensions.
     """
-    kept = [(reduce(t.vectors), t.points_xy.astype(np.uint16), t.frame) for t in tokens]
-    vectors = np.concatenate([vectors for vectors, _, _ in kept])
+    kept = _stacked((reduce(t.vectors), t.points_xy.astype(np.uint16), t.frame) for t in tokens)
+    vectors = kept["vectors"]
     low = vectors.min(axis=0)
     step = np.maximum((vectors.max(axis=0) - low) / STEPS, 1e-9)
     codes = np.round((vectors - low) / step).astype(np.uint8)
-    return {
-        "vectors": codes[:, ::2] | codes[:, 1::2] << 4,
-        "low": low,
-        "step": step,
-        "points_xy": np.concatenate([points for _, points, _ in kept]),
-        "frame_idx": _frames_of([(frame, len(vectors)) for vectors, _, frame in kept]),
-    }
+    return {**kept, "vectors": codes[:, ::2] | codes[:, 1::2] << 4, "low": low, "step": step}
 
 
 def compact_similarities(
@@ -234,10 +223,14 @@ def similarities_of_sights(kept: Tensor, found: Mapping[str, Tensor]) -> Similar
     return Similarities(_numbers(own.amax(dim=1)), _numbers(best[track]))
 
 
-def _frames_of(counts: Sequence[tuple[int, int]]) -> NDArray[np.int32]:
-    """The frame of each token, from those of every frame and how many it has."""
-    frames, numbers = zip(*counts, strict=True)
-    return np.repeat(np.array(frames, np.int32), numbers)
+def _stacked(frames: Iterable[tuple[NDArray, NDArray, int]]) -> Arrays:  # type: ignore[type-arg]
+    """Vectors and points of the tokens of some frames one after another, and the frame of each."""
+    vectors, points, numbers = zip(*frames, strict=True)
+    return {
+        "vectors": np.concatenate(vectors),
+        "points_xy": np.concatenate(points),
+        "frame_idx": np.repeat(np.array(numbers, np.int32), [len(own) for own in vectors]),
+    }
 
 
 def _numbers(similarities: Tensor) -> NDArray[np.float32]:

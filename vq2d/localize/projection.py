@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +105,7 @@ def load_projection(path: Path) -> Projection:
         ) from err
 
 
+@cache
 def shipped_projection(model: str) -> Projection | None:
     """The projection that comes with the program for a model; None: there is none."""
     for path in sorted(ASSETS.glob("*.safetensors")):
