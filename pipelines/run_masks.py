@@ -22,7 +22,7 @@ from pipelines.shared.masks import (
     METHODS,
     SETS,
     found_prompts,
-    head_method,
+    head_methods,
     read_things,
 )
 from pipelines.shared.reid import table
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
     _, config, compute = chosen_config(args)
     models = functools.cache(lambda: build_localizer(config, compute).models)
     methods = [METHODS[name](models) for name in args.methods]
-    methods += [head_method(models, head) for head in args.heads]
+    methods += [method for head in args.heads for method in head_methods(models, head)]
     figures: list[MaskFigures] = []
     rows: list[MaskRow] = []
     for trials in all_trials(methods, args):

@@ -22,6 +22,7 @@ from ren_core.mask_prompts import BOX, CHANNELS, CORE
 
 FORMAT = "ren-mask-head-1"
 MASKS = 3
+REFERENCE_MAPS = 5  # whether there is one; the likest patches and the means, inside and outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class MaskHeadShape:
 
     Attributes:
         levels: Channels of the encoder's three levels, from coarse to fine.
+        reference: Length of the patch features of another picture of the thing, which are the first
+            so many channels of the coarsest level; 0: the head reads no other picture.
         dim: Width on the patch grid.
         heads: Learned similarities between every patch and the prompt.
         middle: Width on the middle grid.
@@ -37,6 +40,7 @@ class MaskHeadShape:
     """
 
     levels: tuple[int, int, int]
+    reference: int = 0
     dim: int = 128
     heads: int = 8
     middle: int = 64
@@ -68,19 +72,25 @@ class MaskHead(nn.Module):
         self.core_bias = nn.Linear(patches, dim)
         self.queries = nn.Linear(patches, dim, bias=False)
         self.keys = nn.Conv2d(patches, dim, 1, bias=False)
-        self.prompt = nn.Conv2d(CHANNELS + shape.heads + 2, dim, 1)
+        read = CHANNELS + shape.heads + 2
+        if shape.reference:
+            self.reference_queries = nn.Linear(shape.reference, dim, bias=False)
+            read += shape.heads + REFERENCE_MAPS
+        self.prompt = nn.Conv2d(read, dim, 1)
         self.blocks = nn.Sequential(*(_Residual(dim, dilation) for dilation in (1, 2, 4, 1)))
         self.to_middle = _Finer(dim, middle, shape.middle)
         self.to_fine = _Finer(shape.middle, fine, shape.fine)
         self.masks = nn.Conv2d(shape.fine, MASKS, 1)
         self.iou = nn.Sequential(nn.Linear(2 * dim + 3, dim), nn.GELU(), nn.Linear(dim, MASKS))
 
-    def forward(self, levels: FeatureLevels, maps: Tensor) -> MaskOutput:
+    def forward(self, levels: FeatureLevels, maps: Tensor, reference: Tensor) -> MaskOutput:
         """Draw masks.
 
         Args:
             levels: Of the pictures, (B, C, g, g) and finer.
             maps: (B, 4, 4g, 4g) of ``prompt_maps``.
+            reference: (B, R + 1, g, g) of ``reference_maps``; a head that reads none looks at
+                nothing of it.
         """
         patches = levels.patches
         asked = F.avg_pool2d(maps, 4)  # (B, 4, g, g)
@@ -89,8 +99,10 @@ class MaskHead(nn.Module):
         likeness = [
             _cosine(patches, core),
             _cosine(patches, around),
-            self._similarity(patches, core),
+            self._similarity(patches, self.queries(core)),
         ]
+        if self.shape.reference:
+            likeness += self._of_reference(patches, reference)
         x = self.project(patches) + self.core_bias(core)[:, :, None, None]
         x = x + self.prompt(torch.cat([asked, *likeness], dim=1))
         x = self.blocks(x)
@@ -99,11 +111,30 @@ class MaskHead(nn.Module):
         logits = self.masks(fine)
         return MaskOutput(logits, self._expected(x, logits, asked))
 
-    def _similarity(self, patches: Tensor, core: Tensor) -> Tensor:
-        """(B, heads, g, g): how well each patch fits the prompt's own look, in learned ways."""
-        query = self.queries(core).unflatten(1, (self.shape.heads, -1))
+    def _similarity(self, patches: Tensor, queries: Tensor) -> Tensor:
+        """(B, heads, g, g): how well each patch fits queries (B, dim), in learned ways."""
+        query = queries.unflatten(1, (self.shape.heads, -1))
         key = self.keys(patches).unflatten(1, (self.shape.heads, -1))
         return (query[..., None, None] * key).mean(dim=2)
+
+    def _of_reference(self, patches: Tensor, reference: Tensor) -> list[Tensor]:
+        """Maps (B, n, g, g): how like each patch is to a thing in another picture, and to the rest.
+
+        Zeros where there is no other picture.
+        """
+        known, inside = reference[:, :-1], reference[:, -1:]
+        given = inside.amax(dim=(2, 3), keepdim=True).gt(0).to(inside.dtype)
+        own = F.normalize(patches[:, : self.shape.reference], dim=1)
+        unit = F.normalize(known, dim=1).flatten(2)
+        cosines = torch.einsum("bdhw,bdr->bhwr", own, unit)
+        share = inside.flatten(1)[:, None, None]
+        likest = [
+            ((cosines + 1) * weight - 1).amax(dim=3)[:, None] for weight in (share, 1 - share)
+        ]
+        thing = _pooled(known, inside)
+        means = [_cosine(own, thing), _cosine(own, _pooled(known, (1 - inside).clamp(min=0.01)))]
+        learned = self._similarity(patches, self.reference_queries(thing))
+        return [given * found for found in (torch.ones_like(means[0]), *likest, *means, learned)]
 
     def _expected(self, x: Tensor, logits: Tensor, asked: Tensor) -> Tensor:
         """(B, 3) logits of the IoU of each mask, from what lies inside and outside of it."""

@@ -21,7 +21,7 @@ from ren_core.engine.compiled import CompiledModule, Network
 from ren_core.geometry import Mask
 from ren_core.images import Image, to_tensor
 from ren_core.mask_head import MASKS, MaskHead, load_mask_head, read_mask_config
-from ren_core.mask_prompts import MaskPrompt, prompt_maps
+from ren_core.mask_prompts import MaskPrompt, prompt_maps, reference_maps
 
 Floats = NDArray[np.float32]
 
@@ -69,7 +69,7 @@ class MaskModel:
         self.run_network: Network = self._in_torch
         if self.compute.engine == "openvino":
             self.run_network = CompiledModule(
-                self._network, dtype=self.compute.dtype, free_axes=[(0,), (0,)]
+                self._network, dtype=self.compute.dtype, free_axes=[(0,), (0,), (0,)]
             )
 
     @classmethod
@@ -110,7 +110,12 @@ class MaskModel:
                 for i, size in zip(part, sizes, strict=True)
             ]
             square = torch.cat([self._square(images[i]) for i in part])
-            drawn = self.run_network(square, torch.from_numpy(np.stack(maps)))
+            width, grid = self.head.shape.reference, self.encoder.spec.grid
+            known = [
+                reference_maps(prompts[i].reference if width else None, width, grid) for i in part
+            ]
+            prompted = (torch.from_numpy(np.stack(each)) for each in (maps, known))
+            drawn = self.run_network(square, *prompted)
             rows = drawn.float().cpu().numpy()
             return [self._sorted(row, size) for row, size in zip(rows, sizes, strict=True)]
 
@@ -125,24 +130,28 @@ class MaskModel:
         order = np.argsort(-expected, kind="stable")
         return DrawnMasks(logits[order], expected[order], size_hw)
 
-    def _in_torch(self, square: Tensor, maps: Tensor) -> Tensor:
+    def _in_torch(self, square: Tensor, maps: Tensor, reference: Tensor) -> Tensor:
         device, dtype = self.compute.device, self.compute.dtype
+        inputs = (each.to(device) for each in (square, maps, reference))
         with torch.inference_mode(), autocast(device, dtype):
-            drawn: Tensor = self._network(square.to(device), maps.to(device))
+            drawn: Tensor = self._network(*inputs)
         return drawn
 
 
 class _MaskNetwork(nn.Module):
-    """Squares (B, 3, R, R) in 0..1 and maps (B, 4, S, S) to (B, 3, S * S + 1): logits and IoU."""
+    """Squares (B, 3, R, R) in 0..1, maps of prompts and references to (B, 3, S * S + 1).
+
+    That is the logits of each mask, and its expected IoU.
+    """
 
     def __init__(self, encoder: PatchEncoder, head: MaskHead) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
 
-    def forward(self, square: Tensor, maps: Tensor) -> Tensor:
+    def forward(self, square: Tensor, maps: Tensor, reference: Tensor) -> Tensor:
         levels = self.encoder.levels(normalise(square, self.encoder.spec))
-        drawn = self.head(levels, maps)
+        drawn = self.head(levels, maps, reference)
         expected = drawn.iou_logits.sigmoid()[..., None]
         return torch.cat([drawn.logits.flatten(2), expected], dim=2)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ren_core.errors import ShapeError
@@ -18,19 +20,35 @@ POINT_SIGMA = 1.0  # cells: radius of a point's bump
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """What a thing looks like in another picture.
+
+    Attributes:
+        patches: (D, h, w) features of that picture, by the encoder that the mask head belongs to;
+            it may have seen the picture at another size.
+        shares: (h, w) share of each patch that the thing covers, 0..1.
+    """
+
+    patches: Floats
+    shares: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class MaskPrompt:
-    """What is known of a thing in a picture (H, W, 3); at least one of the three.
+    """What is known of a thing in a picture (H, W, 3); at least one of the first three.
 
     Attributes:
         box_xyxy: (4,) pixels; may be loose, and may leave the picture.
         points_xy: (N, 2) pixels of points on the thing.
         mask: (H, W), roughly the thing, such as its outline in the frame before; bool, or the
             share of every pixel.
+        reference: The thing in another picture.
     """
 
     box_xyxy: Boxes | None = None
     points_xy: Floats | None = None
     mask: Mask | Floats | None = None
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         if self.box_xyxy is None and self.points_xy is None and self.mask is None:
@@ -65,6 +83,32 @@ def prompt_maps(prompt: MaskPrompt, size_hw: tuple[int, int], side: int) -> Floa
         bumps = [_bump(point * scale, sigma, side) for point in prompt.points_xy]
         maps[POINTS] = maps[CORE] = np.max(bumps, axis=0)
     return maps
+
+
+def reference_maps(reference: Reference | None, width: int, grid: int) -> Floats:
+    """A reference as a mask head reads it.
+
+    Args:
+        reference: None gives zeros.
+        width: Length D of its features.
+        grid: Patches per side.
+
+    Returns:
+        (D + 1, grid, grid): features, and the share of each that is the thing.
+
+    Raises:
+        ShapeError: If the reference is of another width.
+    """
+    if reference is None:
+        return np.zeros((width + 1, grid, grid), np.float32)
+    if len(reference.patches) != width:
+        raise ShapeError(
+            f"a reference must hold {width} numbers of each patch, got {len(reference.patches)}; "
+            "make it with the encoder that the mask head belongs to"
+        )
+    maps = torch.from_numpy(np.concatenate([reference.patches, reference.shares[None]]))
+    on_grid = F.interpolate(maps[None].float(), size=(grid, grid), mode="bilinear")
+    return on_grid[0].numpy()
 
 
 def _covered(low: float, high: float, side: int) -> Floats:

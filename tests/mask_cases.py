@@ -15,7 +15,8 @@ SIZE_HW = (90, 120)
 
 def tiny_head(levels: tuple[int, int, int], seed: int = 0) -> MaskHead:
     torch.manual_seed(seed)
-    return MaskHead(MaskHeadShape(levels, dim=32, heads=4, middle=16, fine=16)).eval()
+    shape = MaskHeadShape(levels, reference=levels[0], dim=32, heads=4, middle=16, fine=16)
+    return MaskHead(shape).eval()
 
 
 class Squares:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ren_core.encoders.base import EncoderSpec, PatchEncoder
-from ren_core.geometry import Boxes, Mask, clip_boxes, mask_to_box
+from ren_core.geometry import Boxes, clip_boxes, mask_to_box
 from ren_core.model import REN
 from ren_core.presets import RENConfig
 from ren_core.region_encoder import RegionEncoder
-from vq2d.masking.base import PromptableSegmenter, Segment, TrackStep, VideoTracker
+from vq2d.masking.base import Appearance, PromptableSegmenter, Segment, TrackStep, VideoTracker
 
 SPEC = EncoderSpec(name="tiny", input_size=56, patch_size=7, dim=16)
 
@@ -64,9 +64,12 @@ class ColourSegmenter(PromptableSegmenter):
             return None
         return self._segment(image, image[(y1 + y2) // 2, (x1 + x2) // 2])
 
-    def appearance_of(self, image, mask: Mask) -> Tensor:
-        colour = torch.from_numpy(image[mask].mean(axis=0) if mask.any() else np.ones(3))
-        return nn.functional.normalize(colour.float(), dim=0)
+    def appearance_of(self, images, masks) -> Appearance:
+        means = [
+            image[mask].mean(axis=0) if mask.any() else np.ones(3)
+            for image, mask in zip(images, masks, strict=True)
+        ]
+        return Appearance(nn.functional.normalize(torch.from_numpy(np.stack(means)).float(), dim=1))
 
     def _segment(self, image, colour) -> Segment | None:
         mask = np.abs(image.astype(int) - colour.astype(int)).max(axis=2) < 40

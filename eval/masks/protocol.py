@@ -22,6 +22,14 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """A thing in another picture (H, W, 3), in a box (4,) around it."""
+
+    image: Image
+    box_xyxy: Boxes
+
+
+@dataclass(frozen=True, slots=True)
 class Thing:
     """A thing in a picture.
 
@@ -31,6 +39,7 @@ class Thing:
         image: (H, W, 3) uint8 RGB.
         box_xyxy: (4,) its true box, inside the picture.
         mask: (H, W) its true pixels; None where only the box is known.
+        elsewhere: What it looks like in another picture, such as a query; None if there is none.
     """
 
     name: str
@@ -38,6 +47,7 @@ class Thing:
     image: Image
     box_xyxy: Boxes
     mask: Mask | None = None
+    elsewhere: Sight | None = None
 
     def __post_init__(self) -> None:
         if self.mask is not None and self.mask.shape != self.image.shape[:2]:
@@ -92,6 +102,8 @@ FromBoxes = Callable[[Sequence[Image], Sequence[Boxes]], Sequence[MaskAnswer | N
 """An answer for each image and its box."""
 FromPoints = Callable[[Sequence[Image], Sequence[Point]], Sequence[MaskAnswer | None]]
 """An answer for each image and its point."""
+FromSeen = Callable[[Sequence[PointPrompt]], Sequence[MaskAnswer | None]]
+"""An answer for each point, by what its thing looks like elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +114,18 @@ class Method:
         name: In tables.
         from_boxes: None if it takes no boxes.
         from_points: None if it takes no points.
+        from_seen: In place of both; takes points on things that are seen elsewhere.
     """
 
     name: str
     from_boxes: FromBoxes | None = None
     from_points: FromPoints | None = None
+    from_seen: FromSeen | None = None
 
     def takes(self, prompt: Prompt) -> bool:
         """Whether it answers prompts of this form."""
+        if self.from_seen is not None:
+            return isinstance(prompt, PointPrompt) and prompt.thing.elsewhere is not None
         by_box = isinstance(prompt, BoxPrompt)
         return (self.from_boxes if by_box else self.from_points) is not None
 
@@ -120,9 +136,11 @@ class Method:
         if boxes:
             assert self.from_boxes is not None
             return self.from_boxes(images, boxes)
+        points = [prompt for prompt in prompts if isinstance(prompt, PointPrompt)]
+        if self.from_seen is not None:
+            return self.from_seen(points)
         assert self.from_points is not None
-        points = [prompt.point_xy for prompt in prompts if isinstance(prompt, PointPrompt)]
-        return self.from_points(images, points)
+        return self.from_points(images, [point.point_xy for point in points])
 
 
 def thing_of_mask(name: str, group: str, image: Image, mask: Mask) -> Thing | None:

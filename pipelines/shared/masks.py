@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from eval.masks.protocol import (
     Point,
     PointPrompt,
     Prompt,
+    Sight,
     Thing,
     thing_of_box,
     thing_of_mask,
@@ -21,16 +23,17 @@ from eval.masks.protocol import (
 from eval.reid.protocol import ReidConfig, gallery_places, read_videos
 from pipelines.shared.cases import pointing_cases
 from ren_core.errors import DataError
-from ren_core.geometry import Boxes
+from ren_core.geometry import Boxes, box_to_mask
 from ren_core.images import Image
 from ren_core.mask_model import MaskModel
 from ren_core.training.sources import Subset, yolo_source
 from vq2d.ego4d.annotations import annotation_path, load_annotations
 from vq2d.ego4d.clips import open_clip
 from vq2d.job.answerer import answer_path
+from vq2d.localize.localizer import question_of
 from vq2d.localize.models import Models
 from vq2d.localize.saved import load_localization
-from vq2d.masking.base import Place, PromptableSegmenter, Segment
+from vq2d.masking.base import Appearance, Place, PromptableSegmenter, Segment
 from vq2d.masking.head import MaskSegmenter
 from vq2d.masking.region import RegionSegmenter
 from vq2d.masking.saliency import Saliency
@@ -94,7 +97,7 @@ def clip_things(root: Path) -> Iterator[Thing]:
         for number, (image, box) in enumerate(case.frames):
             thing = thing_of_box(f"{case.name}/{number}", case.name, image, box)
             if thing is not None:
-                yield thing
+                yield replace(thing, elsewhere=Sight(case.query_image, case.query_box_xyxy))
 
 
 SETS: dict[str, Callable[[Path], Iterator[Thing]]] = {
@@ -148,7 +151,32 @@ def _found_prompt(query: VisualQuery, frames: FrameSource, path: Path) -> Iterat
     name = f"{query.key}/{seed.frame_idx}"
     thing = thing_of_box(name, str(query.key), frames[seed.frame_idx], box)
     if thing is not None:
-        yield PointPrompt("found", thing, seed.point_xy)
+        view = question_of(query, frames).views[0]
+        seen = replace(thing, elsewhere=Sight(view.picture, view.box_xyxy))
+        yield PointPrompt("found", seen, seed.point_xy)
+
+
+def seeing_method(name: str, segmenter: PromptableSegmenter) -> Method:
+    """A segmenter as a method that is told what each thing looks like elsewhere, as by a query.
+
+    Args:
+        name: In tables.
+        segmenter: Answers.
+    """
+
+    def appearance(sight: Sight) -> Appearance:
+        known = segmenter.from_box(sight.image, sight.box_xyxy)
+        size_hw = (sight.image.shape[0], sight.image.shape[1])
+        mask = box_to_mask(sight.box_xyxy, size_hw) if known is None else known.mask
+        return segmenter.appearance_of([sight.image], [mask])
+
+    def answer(prompt: PointPrompt) -> MaskAnswer | None:
+        assert prompt.thing.elsewhere is not None
+        look = appearance(prompt.thing.elsewhere)
+        found = segmenter.from_point(prompt.thing.image, prompt.point_xy, appearance=look)
+        return None if found is None else MaskAnswer(found.mask, found.box_xyxy)
+
+    return Method(name, from_seen=lambda prompts: [answer(prompt) for prompt in prompts])
 
 
 def segmenter_method(name: str, segmenter: PromptableSegmenter, *, expects: bool = False) -> Method:
@@ -175,8 +203,8 @@ def segmenter_method(name: str, segmenter: PromptableSegmenter, *, expects: bool
     return Method(name, from_boxes, from_points)
 
 
-def head_method(models: LoadModels, head: str) -> Method:
-    """A mask head as a method; its name is that of its file.
+def head_methods(models: LoadModels, head: str) -> list[Method]:
+    """A mask head as a method, alone and with a query; its name is that of its file.
 
     Args:
         models: Its REN compares what is drawn, and says how networks are computed.
@@ -184,7 +212,9 @@ def head_method(models: LoadModels, head: str) -> Method:
     """
     ren = models().encoder.ren
     segmenter = MaskSegmenter(ren, MaskModel.from_pretrained(head, ren.compute))
-    return segmenter_method(f"head {Path(head).stem}", segmenter, expects=True)
+    name = f"head {Path(head).stem}"
+    alone = segmenter_method(name, segmenter, expects=True)
+    return [alone, seeing_method(f"{name}, query", segmenter)]
 
 
 def _u2netp(models: LoadModels) -> Method:

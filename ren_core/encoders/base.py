@@ -81,7 +81,7 @@ class FeatureLevels:
     """What an encoder sees of images at three resolutions, for work that needs edges.
 
     Attributes:
-        patches: (B, C'', g, g) patch features, perhaps with more layers than ``encode`` gives.
+        patches: (B, C'', g, g) patch features: those of ``encode``, and perhaps more layers.
         middle: (B, C, 2g, 2g).
         fine: (B, C', 4g, 4g).
     """

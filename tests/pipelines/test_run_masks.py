@@ -101,7 +101,7 @@ def test_every_method_answers_every_prompt_that_it_takes(measure, tmp_path, caps
 def test_heads_say_what_they_expect(measure, tmp_path, monkeypatch):
     write_davis(tmp_path)
     encoder, out = TinyEncoder(), tmp_path / "masks.json"
-    model = MaskModel(encoder, tiny_head(encoder.level_widths))
+    model = MaskModel(encoder, tiny_head(encoder.level_widths, seed=1))
     monkeypatch.setattr(shared_masks.MaskModel, "from_pretrained", lambda head, compute: model)
     options = ("--sets", "davis_dev", "--methods", "filled", "--out", str(out))
     assert measure("a/one.safetensors", "b/two.safetensors", *options) == 0
@@ -109,6 +109,27 @@ def test_heads_say_what_they_expect(measure, tmp_path, monkeypatch):
     assert {m for k, m in figures if k == "point"} == {"head one", "head two"}
     assert 0 <= figures["box", "head one"]["expected_iou"] <= 1
     assert figures["box", "head two"]["expected_error"] >= 0
+
+
+def test_heads_are_asked_with_the_query_where_there_is_one(measure, tmp_path, monkeypatch):
+    write_clips(tmp_path)
+    encoder, out = TinyEncoder(), tmp_path / "masks.json"
+    model, known = MaskModel(encoder, tiny_head(encoder.level_widths, seed=1)), []
+    monkeypatch.setattr(shared_masks.MaskModel, "from_pretrained", lambda head, compute: model)
+    draw = model.draw
+    monkeypatch.setattr(
+        model, "draw", lambda images, prompts: known.extend(prompts) or draw(images, prompts)
+    )
+    options = ("--sets", "synvq_dev", "--methods", "filled", "--out", str(out))
+    assert measure("one.safetensors", *options) == 0
+    figures = {(f["prompt"], f["method"]): f for f in json.loads(out.read_text())["figures"]}
+    heads = {"head one", "head one, query"}
+    assert {m for k, m in figures if k == "point"} == heads
+    assert {m for k, m in figures if k == "box"} == {"head one", "filled"}
+    given = [prompt.reference for prompt in known if prompt.reference is not None]
+    assert 0 < len(given) < len(known)
+    (red,) = {round(float(r.shares.mean()), 3) for r in given}  # one query, always the same
+    assert 0 < red < 1
 
 
 def test_held_pictures_are_the_last_ones_and_small_things_are_left_out(measure, tmp_path):

@@ -29,12 +29,14 @@ def seen():
     levels = FeatureLevels(
         *(torch.randn((3, c, 5 * 2**i, 5 * 2**i), generator=g) for i, c in enumerate(LEVELS))
     )
-    return levels, torch.rand((3, 4, 20, 20), generator=g)
+    maps, other = torch.rand((3, 4, 20, 20), generator=g), torch.randn((3, 17, 5, 5), generator=g)
+    other[:, -1] = torch.rand((3, 5, 5), generator=g)
+    return levels, maps, other
 
 
-def run(head, levels, maps):
+def run(head, levels, maps, reference):
     with torch.no_grad():
-        return head(levels, maps)
+        return head(levels, maps, reference)
 
 
 def test_three_masks_and_their_expected_ious_for_any_grid(seen):
@@ -44,31 +46,68 @@ def test_three_masks_and_their_expected_ious_for_any_grid(seen):
 
 
 def test_prompts_of_a_batch_do_not_see_each_other(seen):
-    head, (levels, maps) = tiny_head(LEVELS), seen
-    whole = run(head, levels, maps)
+    head, (levels, maps, other) = tiny_head(LEVELS), seen
+    whole = run(head, levels, maps, other)
     alone = FeatureLevels(levels.patches[1:2], levels.middle[1:2], levels.fine[1:2])
-    one = run(head, alone, maps[1:2])
+    one = run(head, alone, maps[1:2], other[1:2])
     torch.testing.assert_close(one.logits[0], whole.logits[1], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(one.iou_logits[0], whole.iou_logits[1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("level", ["patches", "middle", "fine"])
 def test_every_level_counts(seen, level):
-    head, (levels, maps) = tiny_head(LEVELS), seen
+    head, (levels, *prompt) = tiny_head(LEVELS), seen
     other = replace(levels, **{level: getattr(levels, level).flip(0)})
-    assert not torch.allclose(run(head, levels, maps).logits, run(head, other, maps).logits)
+    assert not torch.allclose(run(head, levels, *prompt).logits, run(head, other, *prompt).logits)
 
 
 @pytest.mark.parametrize("channel", range(4))
 def test_every_map_of_the_prompt_counts(seen, channel):
-    head, (levels, maps) = tiny_head(LEVELS), seen
+    head, (levels, maps, reference) = tiny_head(LEVELS), seen
     other = maps.clone()
     other[:, channel] = 0
-    assert not torch.allclose(run(head, levels, maps).logits, run(head, levels, other).logits)
+    assert not torch.allclose(run(head, *seen).logits, run(head, levels, other, reference).logits)
+
+
+def test_the_other_picture_counts_where_there_is_one(seen):
+    head, (levels, maps, reference) = tiny_head(LEVELS), seen
+    none = reference.clone()
+    none[:, -1] = 0  # nothing of it is the thing: there is none
+    without = run(head, levels, maps, none).logits
+    assert torch.equal(without, run(head, levels, maps, torch.zeros_like(none)).logits)
+    assert not torch.allclose(without, run(head, *seen).logits)
+    turned = reference.flip(2)
+    torch.testing.assert_close(  # a set of patches: their places say nothing
+        run(head, levels, maps, turned).logits, run(head, *seen).logits, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_a_head_without_a_reference_looks_at_none(seen):
+    head = MaskHead(MaskHeadShape(LEVELS, dim=32, heads=4, middle=16, fine=16)).eval()
+    levels, maps, reference = seen
+    assert torch.equal(
+        run(head, *seen).logits, run(head, levels, maps, torch.zeros_like(reference)).logits
+    )
+
+
+def test_patches_like_the_thing_elsewhere_are_told_from_its_surroundings():
+    head = tiny_head(LEVELS)
+    thing, ground = torch.eye(16)[:2]
+    patches = ground[None, :, None, None].repeat(1, 1, 5, 5)
+    patches[0, :, 2, 3] = thing
+    reference = torch.zeros(1, 17, 5, 5)
+    reference[0, :16] = ground[:, None, None]
+    reference[0, :16, 0, 0], reference[0, 16, 0, 0] = thing, 1
+    given, inside, outside, mean_in, mean_out, _ = head._of_reference(patches, reference)
+    assert (given == 1).all()
+    for like, unlike in ((inside, outside), (mean_in, mean_out)):
+        assert like[0, 0, 2, 3] == pytest.approx(1, abs=1e-3)
+        assert unlike[0, 0, 2, 3] == pytest.approx(0, abs=2e-2)
+        assert unlike[0, 0, 0, 0] == pytest.approx(1, abs=1e-3)
 
 
 def test_the_shipped_shape_is_small():
-    head = MaskHead(MaskHeadShape((384, 32, 24)))
+    head = MaskHead(MaskHeadShape((384, 32, 24), reference=384))
     assert sum(p.numel() for p in head.parameters()) < 3e6
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,9 @@ import torch
 from ren_core.encoders.catalog import build_encoder
 from ren_core.engine.choice import Compute
 from ren_core.geometry import box_iou, mask_to_box
-from ren_core.mask_head import load_mask_head
+from ren_core.mask_head import MaskHead, MaskHeadShape, load_mask_head
 from ren_core.mask_model import MaskModel, mask_head_path
-from ren_core.mask_prompts import MaskPrompt
+from ren_core.mask_prompts import MaskPrompt, Reference
 from tests.mask_cases import Squares, tiny_head
 from tests.places import SAMPLE
 from tests.tiny import TinyEncoder
@@ -51,6 +53,23 @@ def test_pictures_are_drawn_together_as_they_are_alone(model, tmp_path):
     for one, other in [*zip(whole, parts, strict=True), (whole[1], alone[0])]:
         np.testing.assert_allclose(one.logits, other.logits, atol=1e-4)
     assert model.draw([], []) == []
+
+
+def test_each_prompt_has_its_own_picture_of_the_thing(model, tmp_path):
+    images, prompts = asked(tmp_path, 2)
+    grid, dim = model.encoder.spec.grid, model.encoder.spec.dim
+    rng = np.random.default_rng(0)
+    patches = rng.normal(size=(dim, grid, grid)).astype(np.float32)
+    shares = np.zeros((grid, grid), np.float32)
+    shares[0] = 1
+    seen = [prompts[0], replace(prompts[1], reference=Reference(patches, shares))]
+    plain, told = model.draw(images, prompts), model.draw(images, seen)
+    np.testing.assert_allclose(plain[0].logits, told[0].logits, atol=1e-5)
+    assert not np.allclose(plain[1].logits, told[1].logits)
+    shape = MaskHeadShape(model.encoder.level_widths, dim=32, heads=4, middle=16, fine=16)
+    blind = MaskModel(model.encoder, MaskHead(shape))
+    for one, other in zip(blind.draw(images, prompts), blind.draw(images, seen), strict=True):
+        assert np.array_equal(one.logits, other.logits)
 
 
 def test_another_precision_is_autocast_and_near(model, tmp_path):

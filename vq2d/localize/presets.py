@@ -84,7 +84,7 @@ PRESETS: dict[str, VQ2DConfig] = {
             redraw=False,
             floor=0.3,
             keep_ratio=0.88,
-            colour=0.25,
+            colour=0.4,
         ),
         expand=ExpandConfig(
             rounds=4,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
@@ -17,6 +16,7 @@ from ren_core.errors import DataError
 from ren_core.geometry import Boxes, Mask, clip_boxes, depth_inside
 from vq2d.localize.colour import colour_histogram
 from vq2d.localize.models import Models
+from vq2d.masking.base import Appearance
 from vq2d.types import ObjectView
 from vq2d.video.crops import Crop, zoom_crop
 
@@ -40,12 +40,12 @@ class ObjectTokens:
 
     Attributes:
         vectors: (K, D) unit vectors, one per zoom of each view, in the space of the clip's tokens.
-        appearance: (V, D') unit vectors in the segmenter's own space.
+        appearance: To the segmenter.
         colours: (DIM,) histogram of the object's colours, the mean of the views' own.
     """
 
     vectors: Tensor
-    appearance: Tensor
+    appearance: Appearance
     colours: NDArray[np.float32]
 
 
@@ -63,11 +63,10 @@ def object_tokens(views: Sequence[ObjectView], models: Models, config: QueryConf
     seen = _segmented(views, models, config)
     pictures = [window.cut(view.picture) for view, (window, _) in zip(views, seen, strict=True)]
     masks = [mask for _, mask in seen]
-    looks = [models.segmenter.appearance_of(*pair) for pair in zip(pictures, masks, strict=True)]
     colours = [colour_histogram(*pair) for pair in zip(pictures, masks, strict=True)]
     return ObjectTokens(
         vectors=_zoomed_vectors(views, seen, models, config),
-        appearance=torch.stack(looks),
+        appearance=models.segmenter.appearance_of(pictures, masks),
         colours=np.mean(colours, axis=0, dtype=np.float32),
     )
 

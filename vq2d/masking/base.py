@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ren_core.errors import ShapeError
 from ren_core.geometry import Boxes, Mask
 from ren_core.images import Image
+from ren_core.mask_prompts import Reference
 from vq2d.types import FrameSource
 
 
@@ -39,20 +41,38 @@ class Place:
     point_xy: tuple[float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """What a thing looks like in V pictures.
+
+    Attributes:
+        vectors: (V, D) unit vectors in the segmenter's own feature space.
+        references: The pictures for a mask head that reads one; empty for other segmenters.
+    """
+
+    vectors: Tensor
+    references: tuple[Reference, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or not len(self.vectors):
+            shape = tuple(self.vectors.shape)
+            raise ShapeError(f"an appearance must be (V, D) with V >= 1, got {shape}")
+
+
 class PromptableSegmenter(ABC):
     """Turns a point or a box into a mask; results are None where no mask is found."""
 
     @abstractmethod
     def from_point(
-        self, image: Image, point_xy: tuple[float, float], *, appearance: Tensor | None = None
+        self, image: Image, point_xy: tuple[float, float], *, appearance: Appearance | None = None
     ) -> Segment | None:
         """Segment the thing at a point of an RGB image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             point_xy: (x, y) in pixels of the image.
-            appearance: (K, D) unit vectors from ``appearance_of``; among several masks, the one
-                most similar to any of them is taken.
+            appearance: From ``appearance_of``; among several masks, the one most similar to any
+                of its pictures is taken.
         """
 
     @abstractmethod
@@ -60,11 +80,11 @@ class PromptableSegmenter(ABC):
         """Segment the thing that fills a box (may leave the image)."""
 
     @abstractmethod
-    def appearance_of(self, image: Image, mask: Mask) -> Tensor:
-        """Unit vector (D,) of the masked part, in the segmenter's own feature space."""
+    def appearance_of(self, images: Sequence[Image], masks: Sequence[Mask]) -> Appearance:
+        """What the masked parts (H, W) of at least one image look like to the segmenter."""
 
     def from_points(
-        self, places: Sequence[Place], *, appearance: Tensor | None = None
+        self, places: Sequence[Place], *, appearance: Appearance | None = None
     ) -> list[Segment | None]:
         """``from_point`` of each place; together where that is faster."""
         return [self.from_point(p.image, p.point_xy, appearance=appearance) for p in places]

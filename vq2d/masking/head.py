@@ -9,16 +9,15 @@ from typing import Annotated
 import cv2
 import numpy as np
 from pydantic import Field
-from torch import Tensor
 
 from ren_core.configuration import Share, configuration
 from ren_core.geometry import Boxes, Mask, box_iou, clip_boxes, expand_box, mask_to_box
 from ren_core.images import Image
 from ren_core.mask_model import DrawnMasks, MaskModel
-from ren_core.mask_prompts import MaskPrompt
+from ren_core.mask_prompts import MaskPrompt, Reference
 from ren_core.model import REN
 from vq2d.masking.appearance import scored_by_likeness
-from vq2d.masking.base import Place, Segment
+from vq2d.masking.base import Appearance, Place, Segment
 from vq2d.masking.outline import OutliningSegmenter, Rough, Zooms, windows_about
 from vq2d.video.crops import Crop, square_crop
 
@@ -55,6 +54,7 @@ class _Look:
     box_xyxy: Boxes | None = None
     point_xy: tuple[float, float] | None = None
     mask: Mask | None = None
+    reference: Reference | None = None
 
     def prompt(self) -> MaskPrompt:
         """What is known, in pixels of the window."""
@@ -63,6 +63,7 @@ class _Look:
             None if box is None else window.box_to_crop(box),
             None if point is None else window.points_to_crop(np.array([point], np.float32)),
             None if mask is None else window.cut_mask(mask),
+            self.reference,
         )
 
 
@@ -75,24 +76,28 @@ class MaskSegmenter(OutliningSegmenter):
         self.config = config or MaskConfig()
 
     def from_points(
-        self, places: Sequence[Place], *, appearance: Tensor | None = None
+        self, places: Sequence[Place], *, appearance: Appearance | None = None
     ) -> list[Segment | None]:
         """Segment the thing at each place.
 
         Windows of several sizes propose masks from a part to the whole; the different ones are
         drawn again in a window that fits them. The one that looks most like ``appearance`` is
-        taken; without it, the one whose IoU is expected to be highest.
+        taken; without it, the one whose IoU is expected to be highest. The head reads the first of
+        its pictures.
         """
+        reference = _reference(appearance)
         looks, owner = [], []
         for at, place in enumerate(places):
             for window in windows_about(place, self.config.zooms):
-                looks.append(_Look(place.image, window, point_xy=place.point_xy))
+                looks.append(
+                    _Look(place.image, window, point_xy=place.point_xy, reference=reference)
+                )
                 owner.append(at)
         found: list[list[Segment]] = [[] for _ in places]
         for at, segments in zip(owner, self._draw(looks, every=True), strict=True):
             found[at] = _different([*found[at], *segments])
         for _ in range(self.config.passes):
-            found = self._again(places, found)
+            found = self._again(places, found, reference)
         if appearance is not None:
             found = scored_by_likeness(self.ren, places, found, appearance)
         return [max(own, key=lambda s: s.score, default=None) for own in found]
@@ -119,14 +124,18 @@ class MaskSegmenter(OutliningSegmenter):
         return [own[0] if own else None for own in self._draw(looks)]
 
     def _again(
-        self, places: Sequence[Place], found: Sequence[Sequence[Segment]]
+        self,
+        places: Sequence[Place],
+        found: Sequence[Sequence[Segment]],
+        reference: Reference | None,
     ) -> list[list[Segment]]:
         """The segments of each place, drawn again from themselves, in windows that fit them."""
         looks, owner = [], []
         for at, (place, own) in enumerate(zip(places, found, strict=True)):
             for segment in own:
                 window = self._around(segment.box_xyxy, place.image)
-                looks.append(_Look(place.image, window, None, place.point_xy, segment.mask))
+                known = (None, place.point_xy, segment.mask, reference)
+                looks.append(_Look(place.image, window, *known))
                 owner.append(at)
         again: list[list[Segment]] = [[] for _ in places]
         for at, segments in zip(owner, self._draw(looks), strict=True):
@@ -157,6 +166,11 @@ class MaskSegmenter(OutliningSegmenter):
         """The window around a box."""
         side = max(4.0, self.config.around * float((box[2:] - box[:2]).max()))
         return square_crop((box[:2] + box[2:]) / 2, side, (image.shape[0], image.shape[1]))
+
+
+def _reference(appearance: Appearance | None) -> Reference | None:
+    """What the mask head reads of an appearance: its first picture."""
+    return appearance.references[0] if appearance and appearance.references else None
 
 
 def _different(segments: Sequence[Segment]) -> list[Segment]:

@@ -11,13 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from ren_core.geometry import Boxes, Mask, clip_boxes, expand_box, mask_to_box
 from ren_core.images import Image
 from ren_core.model import REN
-from vq2d.masking.appearance import pooled_appearance
-from vq2d.masking.base import Place, PromptableSegmenter, Segment
+from vq2d.masking.appearance import appearance_of
+from vq2d.masking.base import Appearance, Place, PromptableSegmenter, Segment
 from vq2d.video.crops import Crop, square_crop
 
 Zooms = Annotated[
@@ -57,7 +56,7 @@ class OutliningSegmenter(PromptableSegmenter):
     ren: REN
 
     def from_point(
-        self, image: Image, point_xy: tuple[float, float], *, appearance: Tensor | None = None
+        self, image: Image, point_xy: tuple[float, float], *, appearance: Appearance | None = None
     ) -> Segment | None:
         """See ``from_points``."""
         return self.from_points([Place(image, point_xy)], appearance=appearance)[0]
@@ -66,13 +65,13 @@ class OutliningSegmenter(PromptableSegmenter):
         """See ``from_boxes``."""
         return self.from_boxes([image], [box_xyxy])[0]
 
-    def appearance_of(self, image: Image, mask: Mask) -> Tensor:
-        """See ``pooled_appearance``."""
-        return pooled_appearance(self.ren, image, mask)
+    def appearance_of(self, images: Sequence[Image], masks: Sequence[Mask]) -> Appearance:
+        """See the function of that name."""
+        return appearance_of(self.ren, images, masks)
 
     @abstractmethod
     def from_points(
-        self, places: Sequence[Place], *, appearance: Tensor | None = None
+        self, places: Sequence[Place], *, appearance: Appearance | None = None
     ) -> list[Segment | None]:
         """See ``PromptableSegmenter``."""
 

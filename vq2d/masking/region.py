@@ -14,7 +14,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
 
 from ren_core.configuration import Cosine, Share, configuration
 from ren_core.geometry import (
@@ -30,7 +29,7 @@ from ren_core.images import Image, to_tensor
 from ren_core.model import REN
 from ren_core.prompts import grid_prompts
 from vq2d.masking.appearance import scored_by_likeness
-from vq2d.masking.base import Place, Segment
+from vq2d.masking.base import Appearance, Place, Segment
 from vq2d.masking.outline import (
     Outliner,
     OutliningSegmenter,
@@ -76,7 +75,7 @@ class RegionSegmenter(OutliningSegmenter):
         self.outliner = Outliner(saliency, own.margin, own.saliency, own.min_overlap)
 
     def from_points(
-        self, places: Sequence[Place], *, appearance: Tensor | None = None
+        self, places: Sequence[Place], *, appearance: Appearance | None = None
     ) -> list[Segment | None]:
         """Segment the thing at each place, with few calls of the networks for all of them.
 

@@ -20,7 +20,7 @@ from ren_core.geometry import (
 )
 from ren_core.images import Image
 from ren_core.sam2.model import Sam2Model
-from vq2d.masking.base import Place, PromptableSegmenter, Segment
+from vq2d.masking.base import Appearance, Place, PromptableSegmenter, Segment
 
 Look = Callable[[Sequence[Image], Sequence[Mask]], Tensor]
 """Gives unit vectors (B, D): of the masked part of each image."""
@@ -45,13 +45,13 @@ class Sam2Segmenter(PromptableSegmenter):
         self._embedded = b""
 
     def from_point(
-        self, image: Image, point_xy: tuple[float, float], *, appearance: Tensor | None = None
+        self, image: Image, point_xy: tuple[float, float], *, appearance: Appearance | None = None
     ) -> Segment | None:
         """See ``from_points``."""
         return self.from_points([Place(image, point_xy)], appearance=appearance)[0]
 
     def from_points(
-        self, places: Sequence[Place], *, appearance: Tensor | None = None
+        self, places: Sequence[Place], *, appearance: Appearance | None = None
     ) -> list[Segment | None]:
         """Segment the thing at each place; see ``PromptableSegmenter``.
 
@@ -59,9 +59,6 @@ class Sam2Segmenter(PromptableSegmenter):
         The one that looks most like ``appearance`` is taken, or the one it trusts most. An image is
         encoded once, all of its points are decoded in one call; all masks are looked at together.
         """
-        if appearance is not None and (appearance.ndim != 2 or not len(appearance)):
-            shape = tuple(appearance.shape)
-            raise ShapeError(f"appearance must be (K, D) with K >= 1, got {shape}; or pass None")
         of_image: dict[bytes, list[int]] = {}
         for number, place in enumerate(places):
             check_image(place.image)
@@ -91,22 +88,23 @@ class Sam2Segmenter(PromptableSegmenter):
         (offers,) = self._segment(blurred, {"box": box}, several=False)
         return offers[0] if offers else None
 
-    def appearance_of(self, image: Image, mask: Mask) -> Tensor:
-        """Unit vector (D,) of the masked part of an image."""
-        return self._look([image], [mask])[0]
+    def appearance_of(self, images: Sequence[Image], masks: Sequence[Mask]) -> Appearance:
+        """Unit vectors of the masked parts of images."""
+        return Appearance(self._look(images, masks))
 
     def _worth(
         self,
         places: Sequence[Place],
         offers: Sequence[Sequence[Segment]],
-        appearance: Tensor | None,
+        appearance: Appearance | None,
     ) -> list[list[float]]:
         """What decides among the offers of each place: SAM 2's trust, or a look like the wanted."""
         if appearance is None or not any(offers):
             return [[offer.score for offer in own] for own in offers]
         images = [place.image for place, own in zip(places, offers, strict=True) for _ in own]
         looks = self._look(images, [offer.mask for own in offers for offer in own])
-        alike = iter((looks.to(appearance) @ appearance.T).amax(dim=1).tolist())
+        wanted = appearance.vectors
+        alike = iter((looks.to(wanted) @ wanted.T).amax(dim=1).tolist())
         return [[next(alike) for _ in own] for own in offers]
 
     def _offers(

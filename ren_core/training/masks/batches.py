@@ -35,6 +35,7 @@ class PromptDraw:
         loose: A box's sides move outwards by up to this share of them, inwards by up to a quarter
             of that.
         middle: Chance that points lie in the thing's middle, not anywhere in it.
+        reference: Chance that the thing is seen in another picture too.
     """
 
     box: Annotated[float, Field(ge=0)] = 0.3
@@ -43,6 +44,7 @@ class PromptDraw:
     rough: Annotated[float, Field(ge=0)] = 0.25
     loose: Share = 0.2
     middle: Share = 0.6
+    reference: Share = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +54,22 @@ class MaskBatch:
     Attributes:
         levels: Features of the windows, float32.
         maps: (B, 4, 4g, 4g) the prompts.
+        reference: (B, D + 1, g, g) the things in other pictures, see ``reference_maps``.
         shares: (B, 4g, 4g) float32, how much of each cell the thing covers, 0..1.
     """
 
     levels: FeatureLevels
     maps: Tensor
+    reference: Tensor
     shares: Tensor
 
     def to(self, device: torch.device) -> MaskBatch:
         """The same batch on another device."""
         own = self.levels
         levels = FeatureLevels(own.patches.to(device), own.middle.to(device), own.fine.to(device))
-        return MaskBatch(levels, self.maps.to(device), self.shares.to(device))
+        return MaskBatch(
+            levels, self.maps.to(device), self.reference.to(device), self.shares.to(device)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +141,12 @@ def collate(
     levels = (
         torch.stack(level).float() for level in zip(*(s.levels for s in samples), strict=True)
     )
+    given = torch.from_numpy(rng.random(len(samples)) < draw.reference)
+    reference = torch.stack([sample.reference for sample in samples]).float()
     return MaskBatch(
         FeatureLevels(*levels),
         torch.from_numpy(np.stack(maps)),
+        reference * given[:, None, None, None],
         torch.from_numpy(np.stack(shares)),
     )
 

@@ -48,12 +48,12 @@ class MaskObjective(Objective):
 
     def forward(self, batch: MaskBatch) -> Losses:
         """Losses by name; ``"total"`` is their weighted sum."""
-        return self._losses(batch, self.head(batch.levels, batch.maps))
+        return self._losses(batch, self.head(batch.levels, batch.maps, batch.reference))
 
     @torch.no_grad()
     def evaluate(self, batch: MaskBatch) -> Losses:
         """Losses as in ``forward``, and the true IoU of the mask expected to be best."""
-        output: MaskOutput = self.head(batch.levels, batch.maps)
+        output: MaskOutput = self.head(batch.levels, batch.maps, batch.reference)
         iou = mask_iou(output.logits, batch.shares)
         expected = output.iou_logits.float().sigmoid()
         chosen = expected.argmax(dim=1, keepdim=True)

@@ -57,7 +57,7 @@ class MaskRecipe:
     encoder: str = "embedded"
     train: Optimisation = field(
         default_factory=lambda: Optimisation(
-            steps=2400,
+            steps=4500,
             warmup=100,
             learning_rate=1.5e-3,
             weight_decay=0.02,
@@ -119,7 +119,8 @@ def run_mask_training(job: MaskJob, worker: Worker) -> float:
     validation = [held_out.batch(n).to(worker.device) for n in range(VALIDATION_BATCHES)]
 
     torch.manual_seed(config.seed)
-    head = MaskHead(MaskHeadShape(encoder.level_widths)).to(worker.device)
+    shape = MaskHeadShape(encoder.level_widths, reference=encoder.spec.dim)
+    head = MaskHead(shape).to(worker.device)
     head = head.to(memory_format=torch.channels_last)  # convolutions are faster so
     objective = MaskObjective(head, recipe.loss)
     identity = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +23,7 @@ from ren_core.images import Image
 from ren_core.regions import mask_on_grid
 from ren_core.stages import digest, open_stage
 from ren_core.training.feature_cache import picture_file, write_missing
+from ren_core.training.masks.references import draw_reference
 from ren_core.training.sources import RegionSource, picture_fingerprints
 
 LEAST_SIDE = 12  # px: the longer side of the smallest things
@@ -40,6 +41,7 @@ class WindowConfig:
         zoom: Least and largest side of a window, in multiples of its thing's longer side.
         shift: A window's middle is moved by up to this share of its side.
         degrade: Chance of each fault: blur, few pixels, a wrong exposure.
+        moved: Chance that a thing's other picture shows it on the ground of a third.
         seed: Of the draws; every window has a generator of its own.
     """
 
@@ -49,6 +51,7 @@ class WindowConfig:
     zoom: tuple[_Zoom, _Zoom] = (1.2, 6.0)
     shift: Share = 0.15
     degrade: Share = 0.25
+    moved: Share = 0.5
     seed: Seed = 0
 
 
@@ -59,10 +62,12 @@ class Window:
     Attributes:
         picture: (h, w, 3) uint8 RGB.
         mask: (h, w) the thing.
+        reference: The thing in another picture: another frame of its video, or this one, changed.
     """
 
     picture: Image
     mask: Mask
+    reference: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +77,12 @@ class WindowSample:
     Attributes:
         levels: Features (C, side, side) from coarse to fine, float16.
         shares: (4g, 4g) uint8, how much of each cell the thing covers, 255 = all.
+        reference: (D + 1, g, g) float16 of ``reference_maps``.
     """
 
     levels: tuple[Tensor, Tensor, Tensor]
     shares: NDArray[np.uint8]
+    reference: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,9 @@ class WindowCache:
             if "shares" not in file.keys():  # noqa: SIM118 - no mapping
                 return None
             patches, middle, fine = (file.get_slice(name)[number] for name in NAMES)
-            return WindowSample((patches, middle, fine), file.get_slice("shares")[number].numpy())
+            shares = file.get_slice("shares")[number].numpy()
+            reference = file.get_slice("reference")[number]
+            return WindowSample((patches, middle, fine), shares, reference)
 
 
 NAMES = ("patches", "middle", "fine")
@@ -129,7 +138,12 @@ def build_windows(
         "windows",
         config,
         upstream=[fingerprint, str(dtype), digest(source.settings), *prints],
-        code=[__name__, "ren_core.encoders.catalog", "ren_core.training.masks.sources"],
+        code=[
+            __name__,
+            "ren_core.encoders.catalog",
+            "ren_core.training.masks.references",
+            "ren_core.training.masks.sources",
+        ],
     )
 
     def encode(index: int) -> dict[str, Tensor]:
@@ -152,8 +166,11 @@ def draw_windows(source: RegionSource, config: WindowConfig, index: int) -> list
     windows = []
     for number in range(config.per_picture):
         rng = np.random.default_rng([config.seed, index, number])
-        mask = found.masks[int(rng.choice(things))]
-        windows.append(_draw(found.image, mask, config, rng))
+        thing = int(rng.choice(things))
+        window = _draw(found.image, found.masks[thing], config, rng)
+        seen, mask = draw_reference(source, index, found, thing, config.moved, rng)
+        other = Window(_degraded(seen, config.degrade, rng), mask)
+        windows.append(replace(window, reference=other))
     return windows
 
 
@@ -196,14 +213,25 @@ def _degraded(picture: Image, chance: float, rng: np.random.Generator) -> Image:
 def _encoded(
     windows: Sequence[Window], encoder: PatchEncoder, dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    size, side = encoder.spec.input_size, 4 * encoder.spec.grid
+    grid = encoder.spec.grid
     device = next(encoder.parameters()).device
+    others = [w.reference for w in windows if w.reference is not None]
+    with torch.inference_mode(), autocast(device, dtype):
+        levels: FeatureLevels = encoder.levels(_prepared(windows, encoder))
+        patches = encoder.encode(_prepared(others, encoder)).half().cpu()
+    found = {name: getattr(levels, name).half().cpu().contiguous() for name in NAMES}
+    inside = torch.from_numpy(np.stack([mask_on_grid(w.mask, (grid, grid)) for w in others]))
+    shares = [(mask_on_grid(w.mask, (4 * grid, 4 * grid)) * 255).round() for w in windows]
+    return found | {
+        "shares": torch.from_numpy(np.stack(shares).astype(np.uint8)),
+        "reference": torch.cat([patches, inside[:, None].half()], dim=1),
+    }
+
+
+def _prepared(windows: Sequence[Window], encoder: PatchEncoder) -> Tensor:
+    size = encoder.spec.input_size
     square = [
         squash(torch.from_numpy(w.picture).permute(2, 0, 1)[None].float() / 255, size)
         for w in windows
     ]
-    with torch.inference_mode(), autocast(device, dtype):
-        levels: FeatureLevels = encoder.levels(encoder.prepare(torch.cat(square)))
-    shares = [(mask_on_grid(w.mask, (side, side)) * 255).round() for w in windows]
-    found = {name: getattr(levels, name).half().cpu().contiguous() for name in NAMES}
-    return found | {"shares": torch.from_numpy(np.stack(shares).astype(np.uint8))}
+    return encoder.prepare(torch.cat(square))

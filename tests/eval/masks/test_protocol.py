@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from eval.masks.protocol import (
     MaskAnswer,
     Method,
     PointPrompt,
+    Sight,
     Thing,
     answer_of,
     thing_of_box,
@@ -127,3 +130,17 @@ def test_empty_masks_overlap_by_nothing_and_unknown_values_have_no_mean():
     assert known_mean([float("nan"), 3, 1]) == 2
     assert np.isnan(known_mean([float("nan")]))
     assert np.isnan(known_mean([]))
+
+
+def test_a_method_that_must_know_the_thing_takes_only_those_seen_elsewhere():
+    told = []
+    method = Method("m", from_seen=lambda prompts: told.extend(prompts) or [None] * len(prompts))
+    unseen = thing()
+    seen = replace(unseen, elsewhere=Sight(IMAGE, unseen.box_xyxy))
+    box, (point, other) = (
+        BoxPrompt("box", seen, seen.box_xyxy),
+        (PointPrompt("point", one, (3.5, 3.5)) for one in (seen, unseen)),
+    )
+    assert [method.takes(prompt) for prompt in (box, point, other)] == [False, True, False]
+    method.answer([point])
+    assert told == [point]

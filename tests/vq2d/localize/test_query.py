@@ -33,8 +33,9 @@ def test_several_views_are_those_of_each_alone(models):
     alone = [tokens(models, view) for view in views]
     together = tokens(models, *views)
     assert torch.equal(together.vectors, torch.cat([one.vectors for one in alone]))
-    assert torch.equal(together.appearance, torch.cat([one.appearance for one in alone]))
-    assert together.appearance.shape[0] == 3
+    looks = torch.cat([one.appearance.vectors for one in alone])
+    assert torch.equal(together.appearance.vectors, looks)
+    assert len(looks) == 3
     mean = sum(one.colours.astype(float) for one in alone) / 3
     np.testing.assert_allclose(together.colours, mean, atol=1e-6)
     assert together.colours.dtype == np.float32
@@ -48,7 +49,8 @@ def test_one_view_has_the_colours_and_the_look_of_its_mask_to_the_bit(models):
     mask = models.segmenter.from_box(picture, window.box_to_crop(view.box_xyxy)).mask
     one = tokens(models, view)
     assert (one.colours == colour_histogram(picture, mask)).all()
-    assert torch.equal(one.appearance[0], models.segmenter.appearance_of(picture, mask))
+    look = models.segmenter.appearance_of([picture], [mask])
+    assert torch.equal(one.appearance.vectors, look.vectors)
 
 
 def test_a_given_mask_replaces_the_segmenter(models, monkeypatch):
@@ -56,7 +58,7 @@ def test_a_given_mask_replaces_the_segmenter(models, monkeypatch):
     mask = (picture == RED).all(axis=2)
     found, given = tokens(models, red()), tokens(models, red(mask=mask))
     assert torch.equal(given.vectors, found.vectors)  # the segmenter finds the same
-    assert torch.equal(given.appearance, found.appearance)
+    assert torch.equal(given.appearance.vectors, found.appearance.vectors)
 
     def fail(*_):
         raise AssertionError("the segmenter was asked")

@@ -64,7 +64,7 @@ def test_likeness_to_the_query_decides_and_not_what_the_head_expects():
     red, blue = (20, 20, 40, 40), (50, 20, 90, 70)
     image = picture(red, blue)
     own = segmenter()
-    look = own.appearance_of(image, image[..., 0] > 150)[None]
+    look = own.appearance_of([image], [image[..., 0] > 150])
     place = Place(image, (38.0, 38.0))
     assert float(box_iou(own.from_points([place])[0].box_xyxy, np.array(red))) < 0.6
     chosen = own.from_points([place], appearance=look)[0]
@@ -112,6 +112,20 @@ def test_the_box_of_another_frame_is_asked_for_where_it_was_moved_to_and_larger(
     assert prompt.points_xy is None
     sides = prompt.box_xyxy[2:] - prompt.box_xyxy[:2]
     np.testing.assert_allclose(sides, 24)
+
+
+def test_the_first_picture_of_the_thing_goes_with_every_question():
+    images = [picture((50, 40, 66, 56)), picture((10, 10, 40, 40))]
+    own = segmenter(passes=1)
+    look = own.appearance_of(images, [image[..., 0] > 150 for image in images])
+    own.from_points([Place(images[0], (58, 48))], appearance=look)
+    assert len(own.model.prompts) > len(own.config.zooms)  # the second pass too
+    for prompt in own.model.prompts:
+        assert prompt.reference is look.references[0]
+        assert prompt.reference.patches.shape[1:] == prompt.reference.shares.shape
+        assert 0 < prompt.reference.shares.mean() < 0.5  # of a window twice the thing
+    own.from_point(images[0], (58, 48))
+    assert own.model.prompts[-1].reference is None
 
 
 def test_specks_beside_a_thing_do_not_widen_its_box():

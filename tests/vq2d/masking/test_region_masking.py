@@ -9,7 +9,7 @@ import torch
 from ren_core.geometry import box_iou
 from tests.moving_square import MOVING, Clip, H, W, picture
 from tests.tiny import tiny_ren
-from vq2d.masking.appearance import pooled_appearance, pooled_appearances
+from vq2d.masking.appearance import pooled_appearances
 from vq2d.masking.base import Place
 from vq2d.masking.region import RegionConfig, RegionSegmenter
 from vq2d.masking.region_tracker import RegionTracker, RegionTrackerConfig
@@ -59,7 +59,7 @@ def test_places_are_segmented_together_as_they_are_alone():
     together.ren.encode = lambda images, *args, **settings: (
         views.append(len(images)) or encode(images, *args, **settings)
     )
-    look = together.appearance_of(places[0].image, places[0].image[..., 0] > 150)[None]
+    look = together.appearance_of([places[0].image], [places[0].image[..., 0] > 150])
     for appearance in (None, look):
         calls.clear()
         found = together.from_points(places, appearance=appearance)
@@ -112,9 +112,9 @@ def test_appearance_is_of_the_masked_part():
     inside, outside = pooled_appearances(ren, [image, image], [red, ~red])
     assert float(inside.norm()) == pytest.approx(1, abs=1e-5)
     other = picture((10, 10, 26, 26))
-    elsewhere = pooled_appearance(ren, other, other[..., 0] > 150)
+    (elsewhere,) = pooled_appearances(ren, [other], [other[..., 0] > 150])
     assert float(inside @ elsewhere) > 0.95 > float(inside @ outside)
-    assert torch.isfinite(pooled_appearance(ren, image, np.zeros((H, W), bool))).all()
+    assert torch.isfinite(pooled_appearances(ren, [image], [np.zeros((H, W), bool)])).all()
 
 
 @pytest.mark.parametrize(("stop", "expected"), [(12, range(5, 10)), (-1, range(5, 1, -1))])

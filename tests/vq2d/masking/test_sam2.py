@@ -9,7 +9,7 @@ from ren_core.errors import ShapeError
 from ren_core.geometry import largest_component
 from ren_core.sam2.model import Sam2Model
 from tests.patterns import noise_with_square
-from vq2d.masking.base import Place
+from vq2d.masking.base import Appearance, Place
 from vq2d.masking.sam2 import Sam2Segmenter
 from vq2d.masking.sam2_video import Sam2Tracker
 
@@ -51,7 +51,7 @@ def test_the_most_similar_of_three_masks_is_chosen(model):
     )
     for wanted, piece in enumerate(pieces):
         rows = torch.stack([torch.full((3,), -0.5), torch.eye(3)[wanted]])
-        found = segmenter.from_point(IMAGE, (40.0, 30.0), appearance=rows)
+        found = segmenter.from_point(IMAGE, (40.0, 30.0), appearance=Appearance(rows))
         assert np.array_equal(found.mask, piece)
 
 
@@ -62,12 +62,12 @@ def test_without_appearance_the_most_trusted_mask_is_chosen(model):
     assert found.score == pytest.approx(trusts.max())
     assert np.array_equal(found.mask, largest_component(masks[trusts.argmax()]))
     assert found.mask.shape == SIZE_HW
-    assert segmenter.appearance_of(IMAGE, found.mask).shape == (3,)
+    assert segmenter.appearance_of([IMAGE], [found.mask]).vectors.shape == (1, 3)
 
 
 def test_thresholds_give_empty_and_full_masks(model):
     empty = Sam2Segmenter(model, look, mask_threshold=1e6)
-    assert empty.from_point(IMAGE, (40.0, 30.0), appearance=torch.eye(3)) is None
+    assert empty.from_point(IMAGE, (40.0, 30.0), appearance=Appearance(torch.eye(3))) is None
     assert empty.from_box(IMAGE, BOX) is None
     full = Sam2Segmenter(model, look, mask_threshold=-1e6).from_box(IMAGE, BOX)
     assert full.box_xyxy.tolist() == [0, 0, SIZE_HW[1], SIZE_HW[0]]
@@ -119,7 +119,7 @@ def test_points_of_one_frame_share_its_features_and_one_call_of_the_decoder(mode
     segmenter = Sam2Segmenter(model, lambda *seen: looked.append(len(seen[0])) or look(*seen))
     other, points = noise_with_square(8), [(40.0, 30.0), (90.0, 60.0), (12.0, 9.0), (41.0, 33.0)]
     places = [Place(i, p) for i, p in zip((IMAGE, other, IMAGE.copy(), IMAGE), points, strict=True)]
-    appearance = torch.tensor([[0.6, 0.8, 0.0]], dtype=torch.float64)
+    appearance = Appearance(torch.tensor([[0.6, 0.8, 0.0]], dtype=torch.float64))
     alone = [segmenter.from_point(p.image, p.point_xy, appearance=appearance) for p in places]
     looked.clear()
     encoded, decoded = [], []
@@ -158,10 +158,10 @@ def test_only_rgb_bytes_are_taken(model, image):
         segmenter.from_box(image, BOX)
 
 
-@pytest.mark.parametrize("appearance", [torch.zeros(0, 3), torch.zeros(3)])
-def test_appearance_must_have_rows(model, appearance):
-    with pytest.raises(ShapeError, match=r"appearance must be \(K, D\)"):
-        Sam2Segmenter(model, look).from_point(IMAGE, (40.0, 30.0), appearance=appearance)
+@pytest.mark.parametrize("vectors", [torch.zeros(0, 3), torch.zeros(3)])
+def test_an_appearance_must_have_rows(vectors):
+    with pytest.raises(ShapeError, match=r"appearance must be \(V, D\)"):
+        Appearance(vectors)
 
 
 class Pair(list):

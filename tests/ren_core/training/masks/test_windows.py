@@ -63,6 +63,13 @@ def test_windows_are_encoded_once_and_read_back(squares, tmp_path):
         levels = encoder.levels(encoder.prepare(picture))
     for found, own in zip(sample.levels, (levels.patches, levels.middle, levels.fine), strict=True):
         torch.testing.assert_close(found.float(), own[0], rtol=1e-2, atol=1e-2)
+    other = torch.from_numpy(window.reference.picture).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        known = encoder.encode(encoder.prepare(other))
+    torch.testing.assert_close(sample.reference[:-1].float(), known[0], rtol=1e-2, atol=1e-2)
+    assert float(sample.reference[-1].mean()) == pytest.approx(
+        window.reference.mask.mean(), abs=0.02
+    )
     share = sample.shares.mean() / 255
     assert share == pytest.approx(window.mask.mean(), abs=0.02)
 
