@@ -97,7 +97,7 @@ PRESETS: dict[str, VQ2DConfig] = {
             join_gap=3,
         ),
         presence=PresenceConfig(
-            bias=-21.358, similarity=17.291, second=-18.356, refined=16.62, colours=11.463
+            bias=-20.328, similarity=13.814, second=-17.63, refined=22.553, colours=6.965
         ),
         region_tracker=RegionTrackerConfig(stride=2),
     ),
