@@ -18,6 +18,7 @@ from ren_core.encoders.catalog import build_encoder
 from ren_core.engine.batches import in_batches
 from ren_core.engine.choice import Compute, autocast
 from ren_core.engine.compiled import CompiledModule, Network
+from ren_core.errors import DataError
 from ren_core.geometry import Mask
 from ren_core.images import Image, to_tensor
 from ren_core.mask_head import MASKS, MaskHead, load_mask_head, read_mask_config
@@ -90,6 +91,11 @@ class MaskModel:
         encoder = build_encoder(name, for_levels=True)
         return cls(encoder, load_mask_head(path, expected_levels=encoder.level_widths), compute)
 
+    @property
+    def encoder_name(self) -> str:
+        """Of the encoder that the head belongs to."""
+        return self.encoder.spec.name
+
     @cached_property
     def fingerprint(self) -> str:
         """Identity of encoder and head."""
@@ -101,7 +107,11 @@ class MaskModel:
         Args:
             images: RGB (H, W, 3) of any sizes; each is squashed to the encoder's square.
             prompts: One for each, in its pixels.
+
+        Raises:
+            DataError: If a reference is of another encoder.
         """
+        self._check(prompts)
 
         def draw(part: range) -> list[DrawnMasks]:
             sizes = [(images[i].shape[0], images[i].shape[1]) for i in part]
@@ -120,6 +130,14 @@ class MaskModel:
             return [self._sorted(row, size) for row, size in zip(rows, sizes, strict=True)]
 
         return [found for part in in_batches(self, draw, range(len(images))) for found in part]
+
+    def _check(self, prompts: Sequence[MaskPrompt]) -> None:
+        for prompt in prompts:
+            if prompt.reference is not None and prompt.reference.encoder != self.encoder_name:
+                raise DataError(
+                    f"a reference was made with the encoder {prompt.reference.encoder}, the mask "
+                    f"head reads {self.encoder_name}: make it with that one, or give none"
+                )
 
     def _square(self, image: Image) -> Tensor:
         """(1, 3, R, R) float32 in 0..1."""

@@ -24,11 +24,12 @@ class Reference:
     """What a thing looks like in another picture.
 
     Attributes:
-        patches: (D, h, w) features of that picture, by the encoder that the mask head belongs to;
-            it may have seen the picture at another size.
+        encoder: Name of the encoder; a mask head reads what its own encoder has seen, at any size.
+        patches: (D, h, w) features of that picture.
         shares: (h, w) share of each patch that the thing covers, 0..1.
     """
 
+    encoder: str
     patches: Floats
     shares: Floats
 
@@ -95,17 +96,9 @@ def reference_maps(reference: Reference | None, width: int, grid: int) -> Floats
 
     Returns:
         (D + 1, grid, grid): features, and the share of each that is the thing.
-
-    Raises:
-        ShapeError: If the reference is of another width.
     """
     if reference is None:
         return np.zeros((width + 1, grid, grid), np.float32)
-    if len(reference.patches) != width:
-        raise ShapeError(
-            f"a reference must hold {width} numbers of each patch, got {len(reference.patches)}; "
-            "make it with the encoder that the mask head belongs to"
-        )
     maps = torch.from_numpy(np.concatenate([reference.patches, reference.shares[None]]))
     on_grid = F.interpolate(maps[None].float(), size=(grid, grid), mode="bilinear")
     return on_grid[0].numpy()

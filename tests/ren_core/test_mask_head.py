@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from ren_core.checkpoints import read_network
 from ren_core.encoders.base import FeatureLevels
 from ren_core.encoders.catalog import build_encoder
 from ren_core.errors import DataError
@@ -120,6 +122,16 @@ def test_a_file_holds_head_shape_and_what_is_said_of_it(seen, tmp_path):
     torch.testing.assert_close(
         run(loaded, *seen).logits, run(head, *seen).logits, rtol=0, atol=2e-2
     )
+
+
+def test_a_head_of_an_older_version_reads_no_other_picture(tmp_path):
+    head = MaskHead(MaskHeadShape(LEVELS, dim=32, heads=4, middle=16, fine=16))
+    save_mask_head(tmp_path / "new", head, {})
+    state, metadata = read_network(tmp_path / "new")
+    shape = json.loads(metadata["shape"])
+    assert shape.pop("reference") == 0
+    save_file(state, tmp_path / "old", {**metadata, "shape": json.dumps(shape)})
+    assert load_mask_head(tmp_path / "old", expected_levels=LEVELS).shape.reference == 0
 
 
 def test_what_does_not_fit_is_refused_in_one_sentence(tmp_path):

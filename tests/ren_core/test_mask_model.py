@@ -10,6 +10,7 @@ import torch
 
 from ren_core.encoders.catalog import build_encoder
 from ren_core.engine.choice import Compute
+from ren_core.errors import DataError
 from ren_core.geometry import box_iou, mask_to_box
 from ren_core.mask_head import MaskHead, MaskHeadShape, load_mask_head
 from ren_core.mask_model import MaskModel, mask_head_path
@@ -62,10 +63,13 @@ def test_each_prompt_has_its_own_picture_of_the_thing(model, tmp_path):
     patches = rng.normal(size=(dim, grid, grid)).astype(np.float32)
     shares = np.zeros((grid, grid), np.float32)
     shares[0] = 1
-    seen = [prompts[0], replace(prompts[1], reference=Reference(patches, shares))]
+    seen = [prompts[0], replace(prompts[1], reference=Reference("tiny", patches, shares))]
     plain, told = model.draw(images, prompts), model.draw(images, seen)
     np.testing.assert_allclose(plain[0].logits, told[0].logits, atol=1e-5)
     assert not np.allclose(plain[1].logits, told[1].logits)
+    other = replace(prompts[0], reference=Reference("another", patches, shares))
+    with pytest.raises(DataError, match="encoder another, the mask head reads tiny"):
+        model.draw(images[:1], [other])
     shape = MaskHeadShape(model.encoder.level_widths, dim=32, heads=4, middle=16, fine=16)
     blind = MaskModel(model.encoder, MaskHead(shape))
     for one, other in zip(blind.draw(images, prompts), blind.draw(images, seen), strict=True):

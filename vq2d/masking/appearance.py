@@ -23,7 +23,7 @@ def appearance_of(ren: REN, images: Sequence[Image], masks: Sequence[Mask]) -> A
     """The patches of each image's masked part; see ``pooled_appearances`` for the arguments."""
     features, shares = _seen(ren, images, masks)
     references = (
-        Reference(patches.cpu().numpy(), share[0].cpu().numpy())
+        Reference(ren.encoder.spec.name, patches.cpu().numpy(), share[0].cpu().numpy())
         for patches, share in zip(features, shares, strict=True)
     )
     return Appearance(_pooled(features, shares), tuple(references))

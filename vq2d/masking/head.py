@@ -85,7 +85,7 @@ class MaskSegmenter(OutliningSegmenter):
         taken; without it, the one whose IoU is expected to be highest. The head reads the first of
         its pictures.
         """
-        reference = _reference(appearance)
+        reference = self._reference(appearance)
         looks, owner = [], []
         for at, place in enumerate(places):
             for window in windows_about(place, self.config.zooms):
@@ -122,6 +122,13 @@ class MaskSegmenter(OutliningSegmenter):
             box = rough.box_xyxy if moved is None else expand_box(moved, self.config.growth)
             looks.append(_Look(rough.image, self._around(box, rough.image), box))
         return [own[0] if own else None for own in self._draw(looks)]
+
+    def _reference(self, appearance: Appearance | None) -> Reference | None:
+        """What the head reads of an appearance: its first picture, if its own encoder saw it."""
+        if appearance is None or not appearance.references:
+            return None
+        first = appearance.references[0]
+        return first if first.encoder == self.model.encoder_name else None
 
     def _again(
         self,
@@ -166,11 +173,6 @@ class MaskSegmenter(OutliningSegmenter):
         """The window around a box."""
         side = max(4.0, self.config.around * float((box[2:] - box[:2]).max()))
         return square_crop((box[:2] + box[2:]) / 2, side, (image.shape[0], image.shape[1]))
-
-
-def _reference(appearance: Appearance | None) -> Reference | None:
-    """What the mask head reads of an appearance: its first picture."""
-    return appearance.references[0] if appearance and appearance.references else None
 
 
 def _different(segments: Sequence[Segment]) -> list[Segment]:

@@ -24,6 +24,8 @@ class Painter:
     It expects most of the part that fills most of the picture, and nothing of one that fills all.
     """
 
+    encoder_name = "tiny"
+
     def __init__(self) -> None:
         self.calls: list[int] = []
         self.prompts: list = []
@@ -125,6 +127,9 @@ def test_the_first_picture_of_the_thing_goes_with_every_question():
         assert prompt.reference.patches.shape[1:] == prompt.reference.shares.shape
         assert 0 < prompt.reference.shares.mean() < 0.5  # of a window twice the thing
     own.from_point(images[0], (58, 48))
+    assert own.model.prompts[-1].reference is None
+    own.model.encoder_name = "another"  # than REN's, whose patches would mean nothing to the head
+    own.from_point(images[0], (58, 48), appearance=look)
     assert own.model.prompts[-1].reference is None
 
 
