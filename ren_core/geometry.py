@@ -108,6 +108,19 @@ def window_about(
     return left, top
 
 
+def square_window(
+    center_xy: Sequence[float] | NDArray[np.floating], side: float, size_hw: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Rows and columns of a square window about a point, moved and cut to lie inside an image.
+
+    >>> square_window((9, 2), 4, (8, 10))
+    (slice(0, 4, None), slice(6, 10, None))
+    """
+    height, width = (min(max(round(side), 1), length) for length in size_hw)
+    left, top = window_about(center_xy, (height, width), size_hw)
+    return slice(top, top + height), slice(left, left + width)
+
+
 def largest_component(mask: Mask) -> Mask:
     """The largest 8-connected part of a mask (H, W); an empty mask stays empty."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))

@@ -121,9 +121,7 @@ class MaskModel:
             ]
             square = torch.cat([self._square(images[i]) for i in part])
             width, grid = self.head.shape.reference, self.encoder.spec.grid
-            known = [
-                reference_maps(prompts[i].reference if width else None, width, grid) for i in part
-            ]
+            known = [reference_maps(prompts[i].reference, width, grid) for i in part]
             prompted = (torch.from_numpy(np.stack(each)) for each in (maps, known))
             drawn = self.run_network(square, *prompted)
             rows = drawn.float().cpu().numpy()

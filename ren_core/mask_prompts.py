@@ -91,13 +91,13 @@ def reference_maps(reference: Reference | None, width: int, grid: int) -> Floats
 
     Args:
         reference: None gives zeros.
-        width: Length D of its features.
+        width: Length D of its features; 0, for a head that reads none: it counts as None.
         grid: Patches per side.
 
     Returns:
         (D + 1, grid, grid): features, and the share of each that is the thing.
     """
-    if reference is None:
+    if reference is None or width == 0:
         return np.zeros((width + 1, grid, grid), np.float32)
     maps = torch.from_numpy(np.concatenate([reference.patches, reference.shares[None]]))
     on_grid = F.interpolate(maps[None].float(), size=(grid, grid), mode="bilinear")

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eval.masks.protocol import FromBoxes, MaskAnswer, Point, answer_of
-from ren_core.geometry import Boxes, Mask, box_to_mask, clip_boxes, expand_box, window_about
+from ren_core.geometry import Boxes, Mask, box_to_mask, clip_boxes, expand_box, square_window
 from ren_core.images import Image, to_tensor
 from ren_core.model import REN
 
@@ -119,17 +119,6 @@ def similar_cells(patches: Tensor, cell_yx: tuple[int, int], similarity: float) 
     labels = cv2.connectedComponents(similar.astype(np.uint8), connectivity=4)[1]
     connected: Mask = labels == labels[y, x]
     return connected
-
-
-def square_window(center_xy: Point, side: float, size_hw: tuple[int, int]) -> Window:
-    """A square window about a point, moved and cut to lie inside the image.
-
-    >>> square_window((9, 2), 4, (8, 10))
-    (slice(0, 4, None), slice(6, 10, None))
-    """
-    height, width = (min(max(round(side), 1), length) for length in size_hw)
-    left, top = window_about(center_xy, (height, width), size_hw)
-    return slice(top, top + height), slice(left, left + width)
 
 
 def _rounded(box_xyxy: Boxes, size_hw: tuple[int, int]) -> Window:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from eval.masks.methods import Window, square_window
+from eval.masks.methods import Window
 from eval.masks.protocol import BoxPrompt, MaskAnswer, Prompt
 from eval.masks.trials import Trial
 from ren_core.drawing import Picture, contact_sheet, draw_points, with_caption
-from ren_core.geometry import Boxes, Mask
+from ren_core.geometry import Boxes, Mask, square_window
 
 TILE = 200  # px, both sides
 AROUND = 1.3  # side of what is shown, in sides of what must be seen

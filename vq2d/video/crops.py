@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ren_core.errors import ConfigError
-from ren_core.geometry import Boxes, Mask, window_about
+from ren_core.geometry import Boxes, Mask, square_window, window_about
 from ren_core.images import Image
 
 
@@ -104,8 +104,5 @@ def square_crop(
     center_xy: Sequence[float] | NDArray[np.floating], side: float, size_hw: tuple[int, int]
 ) -> Crop:
     """A square window about a point, shifted and cut to lie inside the frame."""
-    H, W = size_hw
-    length = max(1, round(side))
-    height, width = min(length, H), min(length, W)
-    left, top = window_about(center_xy, (height, width), size_hw)
-    return Crop(left, top, width, height)
+    rows, columns = square_window(center_xy, side, size_hw)
+    return Crop(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ren_core.geometry import Mask, mask_to_box, window_about
+from ren_core.geometry import Mask, mask_to_box, square_window
 from ren_core.images import Image
 from ren_core.training.sources import RegionImage, RegionSource
 
@@ -65,25 +65,23 @@ def _warped_window(image: Image, mask: Mask, rng: np.random.Generator) -> tuple[
     """A window about a mask, mirrored in half of the cases, turned and stretched."""
     box = mask_to_box(mask)
     assert box is not None
-    H, W = mask.shape
     side = float((box[2:] - box[:2]).max()) * np.exp(rng.uniform(*np.log(ZOOM)))
-    size_hw = (int(np.clip(round(side), 2, H)), int(np.clip(round(side), 2, W)))
     middle = (box[:2] + box[2:]) / 2
-    left, top = window_about(middle, size_hw, (H, W))
-    centre = (float(middle[0] - left), float(middle[1] - top))
+    rows, columns = square_window(middle, side, (mask.shape[0], mask.shape[1]))
+    picture, part = image[rows, columns], mask[rows, columns]
+    centre = (float(middle[0] - columns.start), float(middle[1] - rows.start))
     move = cv2.getRotationMatrix2D(centre, float(rng.uniform(-TURN, TURN)), 1.0)
     stretch = np.exp(rng.uniform(-STRETCH, STRETCH, 2) / 2)
     if rng.random() < 0.5:
         stretch[0] *= -1
     move[:, :2] *= stretch  # of the columns' and the rows' own directions
     move[:, 2] += np.array(centre) - (move[:, :2] @ np.array(centre) + move[:, 2])
-    rows, columns = slice(top, top + size_hw[0]), slice(left, left + size_hw[1])
-    size = (size_hw[1], size_hw[0])
-    picture = cv2.warpAffine(image[rows, columns], move, size, borderMode=cv2.BORDER_REFLECT)
-    part = cv2.warpAffine(mask[rows, columns].astype(np.uint8), move, size).astype(bool)
-    if not part.any():  # thin things may be lost between pixels
-        return image[rows, columns].copy(), mask[rows, columns].copy()
-    return picture.astype(np.uint8), part
+    size = (part.shape[1], part.shape[0])
+    turned = cv2.warpAffine(part.astype(np.uint8), move, size).astype(bool)
+    if not turned.any():  # thin things may be lost between pixels
+        return picture.copy(), part.copy()
+    warped = cv2.warpAffine(picture, move, size, borderMode=cv2.BORDER_REFLECT)
+    return warped.astype(np.uint8), turned
 
 
 def _on_ground(picture: Image, part: Mask, ground: Image, rng: np.random.Generator) -> Image:

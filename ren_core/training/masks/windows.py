@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from ren_core.configuration import Count, Seed, Share, configuration
 from ren_core.encoders.base import FeatureLevels, PatchEncoder, squash
 from ren_core.engine.choice import autocast
-from ren_core.geometry import Mask, mask_to_box, window_about
+from ren_core.geometry import Mask, mask_to_box, square_window
 from ren_core.images import Image
 from ren_core.regions import mask_on_grid
 from ren_core.stages import digest, open_stage
@@ -62,12 +62,21 @@ class Window:
     Attributes:
         picture: (h, w, 3) uint8 RGB.
         mask: (h, w) the thing.
-        reference: The thing in another picture: another frame of its video, or this one, changed.
     """
 
     picture: Image
     mask: Mask
-    reference: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairedWindow(Window):
+    """A window about a thing, and the thing in another picture.
+
+    Attributes:
+        reference: A window in another frame of its video, or in this one, changed.
+    """
+
+    reference: Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +163,7 @@ def build_windows(
     return WindowCache(directory, len(prints), config.per_picture)
 
 
-def draw_windows(source: RegionSource, config: WindowConfig, index: int) -> list[Window]:
+def draw_windows(source: RegionSource, config: WindowConfig, index: int) -> list[PairedWindow]:
     """The windows of picture ``index``; none if it shows no thing. Depends on nothing else."""
     found = source.read(index, variant=config.seed + index)
     boxes = [mask_to_box(mask) for mask in found.masks]
@@ -170,20 +179,17 @@ def draw_windows(source: RegionSource, config: WindowConfig, index: int) -> list
         window = _draw(found.image, found.masks[thing], config, rng)
         seen, mask = draw_reference(source, index, found, thing, config.moved, rng)
         other = Window(_degraded(seen, config.degrade, rng), mask)
-        windows.append(replace(window, reference=other))
+        windows.append(PairedWindow(window.picture, window.mask, other))
     return windows
 
 
 def _draw(image: Image, mask: Mask, config: WindowConfig, rng: np.random.Generator) -> Window:
     box = mask_to_box(mask)
     assert box is not None
-    H, W = mask.shape
     side = float((box[2:] - box[:2]).max()) * np.exp(rng.uniform(*np.log(config.zoom)))
-    width, height = (int(np.clip(round(side), 2, limit)) for limit in (W, H))
     middle = (box[:2] + box[2:]) / 2 + rng.uniform(-config.shift, config.shift, 2) * side
-    left, top = window_about(middle, (height, width), (H, W))
-    rows, columns = slice(top, top + height), slice(left, left + width)
-    picture, part = image[rows, columns], mask[rows, columns]
+    window = square_window(middle, side, (mask.shape[0], mask.shape[1]))
+    picture, part = image[window], mask[window]
     if rng.random() < 0.5:
         picture, part = picture[:, ::-1], part[:, ::-1]
     return Window(_degraded(np.ascontiguousarray(picture), config.degrade, rng), part.copy())
@@ -211,11 +217,11 @@ def _degraded(picture: Image, chance: float, rng: np.random.Generator) -> Image:
 
 
 def _encoded(
-    windows: Sequence[Window], encoder: PatchEncoder, dtype: torch.dtype
+    windows: Sequence[PairedWindow], encoder: PatchEncoder, dtype: torch.dtype
 ) -> dict[str, Tensor]:
     grid = encoder.spec.grid
     device = next(encoder.parameters()).device
-    others = [w.reference for w in windows if w.reference is not None]
+    others = [w.reference for w in windows]
     with torch.inference_mode(), autocast(device, dtype):
         levels: FeatureLevels = encoder.levels(_prepared(windows, encoder))
         patches = encoder.encode(_prepared(others, encoder)).half().cpu()

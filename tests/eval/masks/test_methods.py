@@ -13,12 +13,11 @@ from eval.masks.methods import (
     gated,
     grabcut,
     similar_cells,
-    square_window,
 )
 from eval.masks.protocol import PointPrompt, answer_of, thing_of_mask
 from eval.masks.sheet import ANSWER, PROMPT, TILE, TRUTH, draw_answer, draw_worst
 from eval.masks.trials import Trial, mask_iou
-from ren_core.geometry import box_to_mask
+from ren_core.geometry import box_to_mask, square_window
 from tests.tiny import tiny_ren
 
 H, W = 64, 96
