@@ -119,8 +119,7 @@ evidence-vq2d: weights
 # mujoco and the object wheels: `make evidence-training RENDERER=/path/to/python`.
 RENDERER ?= $(BIN)/python
 TRAIN := $(BIN)/vq2d train --recipe embedded --threads 1 --cache $(E)/views \
-	--bsds $(DATA)/train/bsds500 --yolo $(DATA)/train/coco128_seg/images/train2017 \
-	$(DATA)/train/coco128_seg/labels/train2017
+	--bsds $(DATA)/train/bsds500
 train = $(TRAIN) --out $(E)/head/$(1) --save $(E)/head/$(1).safetensors $(2)
 SCENES := --scenes $(E)/scenes
 evidence-training: weights
@@ -138,7 +137,7 @@ evidence-training: weights
 		--head $(E)/head/*.safetensors --out $(E)/reid_heads.json
 
 # The mask head that ships and two more seeds, from nothing, beside other ways to a mask.
-MASKS := $(BIN)/vq2d train-masks --threads 1 --steps 2000 --cache $(E)/windows \
+MASKS := $(BIN)/vq2d train-masks --threads 1 --cache $(E)/windows \
 	--coco128 $(DATA)/train/coco128_seg --clothing $(DATA)/train/clothing_ccp \
 	--bsds $(DATA)/train/bsds500 --scenes $(E)/mask-scenes
 evidence-masks: weights
@@ -168,7 +167,7 @@ evidence-jobs: weights
 		done; \
 	done
 	$(BIN)/python pipelines/run_ablations.py --dataset camvid --data $(DATA)/train/camvid \
-		--thresholds .9 .92 .94 .96 --cache $(E)/cache --out $(E)/ablations \
+		--thresholds .92 .94 .96 .98 --regions 40 60 80 120 160 --cache $(E)/cache --out $(E)/ablations \
 		--column mRP@5 $(E)/retrieval*/retrieval.json --column mAP $(E)/retrieval*/retrieval.json
 
 clean:

@@ -29,7 +29,7 @@ from ren_core.stages import atomic_path
 
 logger = logging.getLogger(__name__)
 
-FOLDERS = ("bsds500/images/train", "bsds500/images/val", "coco128_seg/images/train2017")
+FOLDERS = ("bsds500/images/train", "bsds500/images/val")
 DEFAULT_PARTS = ("vit.6:128:0.7", "vit.8:160:1.0", "mobilenet.13:96:1.0")
 
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    folder = "folder of bsds500 and coco128_seg, see data/README.md"
+    folder = "folder of bsds500, see data/README.md"
     parser.add_argument("--data", type=Path, required=True, help=folder)
     parser.add_argument("--out", type=Path, default=whitening_asset(), help="file to write")
     parser.add_argument("--every", type=int, default=3, help="take every n-th image (3)")

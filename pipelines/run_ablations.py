@@ -31,6 +31,7 @@ from eval.segmentation.ablations import (
     token_count_methods,
 )
 from eval.segmentation.compare import evaluate, train
+from eval.segmentation.config import merging_of
 from pipelines.shared.segmentation import Job, add_job_arguments, load_model, open_job
 from ren_core.command import exit_code
 from ren_core.errors import ConfigError, DataError, ShapeError
@@ -50,8 +51,9 @@ def run(args: argparse.Namespace) -> None:
     """All steps in order; results in ``args.out``."""
     started = time.monotonic()
     ren = load_model(args)
-    own = ren.config.merge_similarity if args.merge is None else args.merge
-    counting, prompting = token_count_methods(args.thresholds), prompting_methods(own)
+    own = merging_of(ren.config) if args.merge is None else {"merge_similarity": args.merge}
+    counting = token_count_methods(args.thresholds, args.regions)
+    prompting = prompting_methods(own)
     job = open_job(args, ren, tuple(dict.fromkeys([*counting, *prompting])))
     columns = {name: read_columns(name, files, job) for name, *files in args.column}
     heads = train(job.training, ren, job.config, job.encode, workers=args.workers)
@@ -90,7 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--thresholds", type=float, nargs="+", default=THRESHOLDS, metavar="MU",
         help="cosines of the token count")  # fmt: skip
-    add("--merge", type=float, metavar="MU", help="cosine of the prompting table (the model's own)")
+    add("--regions", type=int, nargs="+", default=(), metavar="K",
+        help="numbers of regions of the token count, by k-means")  # fmt: skip
+    add("--merge", type=float, metavar="MU", help="cosine of the prompting table (as the model)")
     add("--column", nargs="+", action="append", default=[], metavar=("NAME", "FILE"),
         help="another task's figures, mean over the files: mAP or mRP (as in mRP@50) of "
         "run_retrieval.py's retrieval.json, or any NAME of JSON {method: share}")  # fmt: skip

@@ -27,7 +27,7 @@ from ren_core.transfer import Membership, TransferConfig, Vanished
 logger = logging.getLogger("run_haystacks")
 
 REGIONS = {"input_size": int, "prompting": str, "grid_size": int, "compactness": float}
-REGIONS |= {"merge_similarity": float, "min_group": int}
+REGIONS |= {"merge_similarity": float, "min_group": int, "regions": int}
 """Fields of the REN preset that the command line may change."""
 CHANCE = "SigLIP 2 has random weights: every accuracy below is chance and says nothing of a method."
 

@@ -108,7 +108,7 @@ def chosen_queries(args: argparse.Namespace, train: CocoSplit) -> Manifest:
 
 def build_model(args: argparse.Namespace) -> REN:
     """The REN that the command line asks for."""
-    names = ("input_size", "prompting", "grid_size", "aggregate")
+    names = ("input_size", "prompting", "grid_size", "aggregate", "regions")
     overrides = {name: v for name in names if (v := getattr(args, name)) is not None}
     return REN.from_pretrained(args.ren, device=args.device, **overrides)
 
@@ -148,6 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="merge similar tokens (default: the preset's)",
     )
+    add("--regions", type=int, help="merge into at most so many regions (default: the preset's)")
     add("--per-class", type=int, help="queries of each category (50)")
     add("--min-area", type=float, help="least pixels of a query's mask (1024)")
     add("--points", type=int, help="prompts inside a query's mask (128)")

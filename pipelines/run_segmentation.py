@@ -17,13 +17,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
 from eval.segmentation.compare import Score, evaluate, train
-from eval.segmentation.config import Method
+from eval.segmentation.config import Method, merging_of
 from eval.segmentation.data import LAYOUTS
 from eval.segmentation.predict import Heads, predict
 from eval.segmentation.report import (
@@ -54,7 +55,8 @@ def run(args: argparse.Namespace) -> None:
     """All steps in order; results in ``args.out``."""
     started = time.monotonic()
     ren = load_model(args)
-    job = open_job(args, ren, chosen_methods(args.methods, merge_thresholds(args, ren)))
+    methods = chosen_methods(args.methods, chosen_mergings(args, ren))
+    job = open_job(args, ren, methods)
     heads = train(job.training, ren, job.config, job.encode, workers=args.workers)
     scores = evaluate(job.evaluated, ren, job.config, heads, job.encode)
     if args.pictures:
@@ -77,25 +79,32 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--merge", type=float, nargs="*", metavar="MU",
-        help="also score REN tokens merged from this cosine (the model's own; nothing: no merging)",
+        help="also score REN tokens merged from this cosine (as the model; nothing: no merging)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--regions", type=int, nargs="+", default=(), metavar="K",
+        help="also score tokens, patches too, merged into at most so many regions by k-means",
     )  # fmt: skip
     parser.add_argument("--pictures", type=int, default=6, help="images to draw (6)")
     return parser
 
 
-def merge_thresholds(args: argparse.Namespace, ren: REN) -> Sequence[float]:
-    """The cosines of ``--merge``; the model's own if it was not given."""
-    return [ren.config.merge_similarity] if args.merge is None else args.merge
+def chosen_mergings(args: argparse.Namespace, ren: REN) -> list[dict[str, Any]]:
+    """Fields of a method for every way of merging; the model's own if none was given."""
+    if args.merge is None and not args.regions:
+        return [merging_of(ren.config)]
+    linked = [{"merge_similarity": mu} for mu in args.merge or ()]
+    return [*linked, *({"regions": count} for count in args.regions)]
 
 
-def chosen_methods(kinds: Sequence[str], thresholds: Sequence[float]) -> tuple[Method, ...]:
-    """Every kind by itself, and REN's kinds merged from every threshold."""
+def chosen_methods(kinds: Sequence[str], mergings: Sequence[dict[str, Any]]) -> tuple[Method, ...]:
+    """Every kind by itself and merged; patches are not linked by a cosine, which is of REN's."""
     methods = []
     for kind in kinds:
         source, prompting = kind.split("-")
         method = Method(source=source, prompting=prompting)  # type: ignore[arg-type]  # it checks
-        merged = [replace(method, merge_similarity=mu) for mu in thresholds]
-        methods += [method, *(merged if source == "ren" else ())]
+        merged = [m for m in mergings if source == "ren" or "regions" in m]
+        methods += [method, *(replace(method, **m) for m in merged)]
     return tuple(methods)
 
 

@@ -1,4 +1,4 @@
-"""Merge similar prompt tokens: similarity graph → connected components → one token per region."""
+"""Merge similar prompt tokens into one token per region: by a threshold, or into so many."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from ren_core.clustering import kmeans_groups
 from ren_core.errors import ConfigError, ShapeError
 from ren_core.merging import first_members
 
@@ -62,20 +63,56 @@ def aggregate(
         ShapeError: If tokens and points do not fit each other.
         ConfigError: If ``min_group`` is below 1 or the threshold is no cosine.
     """
-    if tokens.ndim != 2 or points_yx.shape != (len(tokens), 2):
-        raise ShapeError(
-            f"need tokens (N, D) and points_yx (N, 2), got {tuple(tokens.shape)} and "
-            f"{tuple(points_yx.shape)}"
-        )
+    _check(tokens, points_yx)
     if min_group < 1 or not -1 <= threshold <= 1:
         raise ConfigError(
             f"need min_group >= 1 and a threshold in -1..1, got {min_group=}, {threshold=}"
         )
     if len(tokens) == 0:
-        none = torch.zeros(0, dtype=torch.int64, device=tokens.device)
-        return Aggregation(tokens, points_yx, none, none, none, relaxed=False)
+        return _nothing(tokens, points_yx)
+    return _grouped(tokens, points_yx, _components(tokens, threshold), min_group)
 
-    component = _components(tokens, threshold)
+
+def cluster(tokens: Tensor, points_yx: Tensor, regions: int) -> Aggregation:
+    """Group the prompts of one image into at most so many regions, by k-means of their tokens.
+
+    Every prompt is in a group; groups are in the order of their first prompt.
+
+    Args:
+        tokens: (N, D) REN tokens, not normalised.
+        points_yx: (N, 2) their prompts.
+        regions: The most groups.
+
+    Raises:
+        ShapeError: If tokens and points do not fit each other.
+        ConfigError: If ``regions`` is below 1.
+    """
+    _check(tokens, points_yx)
+    if regions < 1:
+        raise ConfigError(f"need at least 1 region, got {regions}")
+    if len(tokens) == 0:
+        return _nothing(tokens, points_yx)
+    found = kmeans_groups(tokens, points_yx, regions)
+    return _grouped(tokens, points_yx, _in_order(found.cpu().numpy()), 1)
+
+
+def _check(tokens: Tensor, points_yx: Tensor) -> None:
+    if tokens.ndim != 2 or points_yx.shape != (len(tokens), 2):
+        raise ShapeError(
+            f"need tokens (N, D) and points_yx (N, 2), got {tuple(tokens.shape)} and "
+            f"{tuple(points_yx.shape)}"
+        )
+
+
+def _nothing(tokens: Tensor, points_yx: Tensor) -> Aggregation:
+    none = torch.zeros(0, dtype=torch.int64, device=tokens.device)
+    return Aggregation(tokens, points_yx, none, none, none, relaxed=False)
+
+
+def _grouped(
+    tokens: Tensor, points_yx: Tensor, component: NDArray[np.int64], min_group: int
+) -> Aggregation:
+    """The groups of prompts with a number (N,) each, the small ones dropped."""
     sizes = np.bincount(component)
     relaxed = bool(sizes.max() < min_group)
     kept = sizes >= (sizes.max() if relaxed else min_group)
@@ -121,11 +158,15 @@ def _components(tokens: Tensor, threshold: float) -> NDArray[np.int64]:
         columns.append(column + start)
     row, column = np.concatenate(rows), np.concatenate(columns)
     graph = coo_array((np.ones(len(row), np.int8), (row, column)), shape=(N, N))
-    labels = connected_components(graph, directed=False)[1]
-    _, first = np.unique(labels, return_index=True)
+    return _in_order(connected_components(graph, directed=False)[1])
+
+
+def _in_order(labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Groups (N,) numbered anew, by their first member."""
+    _, first, index = np.unique(labels, return_index=True, return_inverse=True)
     order = np.empty(len(first), np.int64)
     order[np.argsort(first)] = np.arange(len(first))
-    component: NDArray[np.int64] = order[labels]
+    component: NDArray[np.int64] = order[index]
     return component
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ren_core import weights
-from ren_core.aggregation import aggregate
+from ren_core.aggregation import aggregate, cluster
 from ren_core.checkpoints import load_region_encoder, read_config
 from ren_core.encoders.base import (
     PatchEncoder,
@@ -101,7 +101,8 @@ class REN:
             dtype: Other than float32: autocast to it (``torch.bfloat16``, ``torch.float16``).
             engine: ``"openvino"`` compiles encoder and head for the processor.
             compiled: Torch compiles them when they are first called.
-            **overrides: Fields of ``RENConfig`` that shall differ.
+            **overrides: Fields of ``RENConfig`` that differ. With ``merge_similarity``, tokens
+                are linked by it, unless ``regions`` is given too.
 
         Raises:
             ConfigError: If the name or an override is unknown.
@@ -110,6 +111,8 @@ class REN:
         known = {f.name for f in fields(RENConfig)}
         if unknown := sorted(overrides.keys() - known):
             raise ConfigError(f"unknown setting {unknown[0]!r}; RENConfig has {sorted(known)}")
+        if "merge_similarity" in overrides:  # who names a threshold wants it used
+            overrides = {"regions": None, **overrides}
         config = replace(_named_config(name), **overrides)
         encoder = build_encoder(config.encoder, input_size=config.input_size)
         head = load_region_encoder(head_path(config.head), expected_dim=encoder.spec.dim)
@@ -305,7 +308,11 @@ class REN:
         groups = None
         if merge:
             config = self.config
-            groups = aggregate(tokens, points, config.merge_similarity, config.min_group)
+            groups = (
+                aggregate(tokens, points, config.merge_similarity, config.min_group)
+                if config.regions is None
+                else cluster(tokens, points, config.regions)
+            )
         own = torch.arange(len(tokens), device=tokens.device)
         return RegionTokens(
             tokens=groups.tokens if groups else tokens,

@@ -27,6 +27,8 @@ class RENConfig:
         grid_convention: See ``prompts.grid_prompts``.
         compactness: Of SLIC, on fast-slic's scale.
         aggregate: Merge similar tokens.
+        regions: Merge into at most so many regions, by k-means of the tokens; None: link similar
+            tokens, as the paper does.
         merge_similarity: The cosine μ from which two tokens are linked.
         min_group: Groups of fewer prompts are dropped.
     """
@@ -39,6 +41,7 @@ class RENConfig:
     grid_convention: Literal["border", "patch"] = "border"
     compactness: Annotated[float, Field(gt=0, le=10_000)] = SLIC_COMPACTNESS
     aggregate: bool = True
+    regions: Count | None = None
     merge_similarity: Cosine = 0.975
     min_group: Count = 3
 
@@ -57,7 +60,9 @@ PRESETS: dict[str, RENConfig] = {
         merge_similarity=0.875,
         aggregate=False,
     ),
-    "embedded": RENConfig(encoder="embedded", head="embedded", grid_size=32, merge_similarity=0.92),
+    "embedded": RENConfig(
+        encoder="embedded", head="embedded", grid_size=32, regions=80, merge_similarity=0.92
+    ),
 }
 
 OFFICIAL_BY_WIDTH = {768: "dino-vitb8", 1024: "dinov2-vitl14", 1408: "openclip-vitg14"}

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from eval.segmentation.compare import Score
-from eval.segmentation.config import Method
+from eval.segmentation.config import Method, merging_of
 from eval.segmentation.confusion import mean_iou
 from eval.segmentation.report import by_method, mean_and_spread
 from ren_core.plots import write_plot
-from ren_core.presets import PROMPTING, Prompting
+from ren_core.presets import PROMPTING, Prompting, RENConfig
 
 PATCHES = Method(source="patches")
 Column = Mapping[str, float]
@@ -42,22 +42,23 @@ class AblationRow:
     spread: float
 
 
-def token_count_methods(thresholds: Sequence[float], prompting: Prompting = "grid") -> list[Method]:
-    """Patches, REN tokens each for itself, and merged from every cosine, the strictest first."""
+def token_count_methods(
+    thresholds: Sequence[float], regions: Sequence[int] = (), prompting: Prompting = "grid"
+) -> list[Method]:
+    """Patches, REN tokens each for itself, and merged: by every cosine, into so many regions."""
     merged = sorted(set(thresholds), reverse=True)
     return [
         PATCHES,
         Method(prompting=prompting),
         *(Method(prompting=prompting, merge_similarity=mu) for mu in merged),
+        *(Method(prompting=prompting, regions=count) for count in sorted(set(regions))),
     ]
 
 
-def prompting_methods(merge_similarity: float) -> list[Method]:
-    """Grid and SLIC prompts, each without and with merging."""
+def prompting_methods(merging: Mapping[str, Any]) -> list[Method]:
+    """Grid and SLIC prompts, each without and with merging (see ``merging_of``)."""
     return [
-        Method(prompting=prompting, merge_similarity=mu)
-        for prompting in PROMPTING
-        for mu in (None, merge_similarity)
+        Method(prompting=prompting, **merged) for prompting in PROMPTING for merged in ({}, merging)
     ]
 
 
@@ -98,12 +99,9 @@ def retrieval_column(result: Mapping[str, Any], figure: str) -> dict[str, float]
         result: Content of the ``retrieval.json`` of ``run_retrieval.py``.
         figure: A key of ``RETRIEVAL_FIGURES``.
     """
-    ren = result["ren"]
-    merged = float(ren["merge_similarity"]) if ren["aggregate"] else None
-    methods = {
-        "patches": PATCHES,
-        "ren": Method(prompting=ren["prompting"], merge_similarity=merged),
-    }
+    ren = RENConfig(**{name: value for name, value in result["ren"].items() if name != "type"})
+    merged = merging_of(ren) if ren.aggregate else {}
+    methods = {"patches": PATCHES, "ren": Method(prompting=ren.prompting, **merged)}
     key = RETRIEVAL_FIGURES[figure]
     found = {methods[source].name: row[key] for source, row in result["figures"].items()}
     return {name: float(value) for name, value in found.items() if value is not None}
@@ -121,7 +119,7 @@ def mean_column(columns: Sequence[Column]) -> dict[str, float]:
 
 
 def plot_token_count(path: Path, rows: Sequence[AblationRow], caption: str) -> None:
-    """Tokens per image against μ, and mIoU against tokens; as PNG.
+    """Tokens per image against μ, and mIoU against tokens for both ways of merging; as PNG.
 
     Args:
         path: Target.
@@ -135,13 +133,17 @@ def plot_token_count(path: Path, rows: Sequence[AblationRow], caption: str) -> N
     counts, quality = figure.subplots(1, 2)
     counts.plot([r.method.merge_similarity for r in merged], [r.tokens for r in merged], "o-")
     counts.set(xlabel="merge threshold μ (cosine)", ylabel="tokens per image", ylim=(0, None))
-    quality.errorbar(
-        [r.tokens for r in merged],
-        [100 * r.miou for r in merged],
-        [100 * r.spread for r in merged],
-        fmt="o-", capsize=3, label="REN, merged",
-    )  # fmt: skip
-    for row, style in zip([r for r in rows if r not in merged], ("C1--", "C2:"), strict=False):
+    regions = [row for row in rows if row.method.regions is not None]
+    for chosen, label in ((merged, "REN, linked from μ"), (regions, "REN, k-means")):
+        if chosen:
+            quality.errorbar(
+                [r.tokens for r in chosen],
+                [100 * r.miou for r in chosen],
+                [100 * r.spread for r in chosen],
+                fmt="o-", capsize=3, label=label,
+            )  # fmt: skip
+    whole = [row for row in rows if not row.method.merged]
+    for row, style in zip(whole, ("C2--", "C3:"), strict=False):
         label = f"{row.method.source}, {row.tokens:.0f} tokens"
         quality.axhline(100 * row.miou, color=style[:2], linestyle=style[2:], label=label)
     quality.set(xlabel="tokens per image", ylabel="mIoU, %", xlim=(0, None))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from ren_core.configuration import Cosine, Count, GridSize, Seed, Share, configuration
 from ren_core.errors import ConfigError
-from ren_core.presets import Prompting
+from ren_core.presets import Prompting, RENConfig
 from ren_core.schedule import learning_rate_factor
 
 Source = Literal["patches", "ren"]
@@ -26,20 +26,36 @@ class Method:
         source: ``patches``: the encoder's own; ``ren``: REN tokens (not the aligned ones).
         prompting: ``grid``: patches, or prompts at cell centres, scores interpolated between them;
             ``slic``: one token per superpixel (for patches: their mean over it), scores constant.
-        merge_similarity: The cosine μ from which tokens are merged; None: each for itself.
-        min_group: Merged groups of fewer tokens are dissolved into the most similar kept group.
+        merge_similarity: The cosine μ from which tokens are merged.
+        min_group: Groups of fewer tokens are dissolved into the most similar kept group.
+        regions: Tokens are merged into at most so many by k-means. Without one of the two every
+            token stands for itself.
     """
 
     source: Source = "ren"
     prompting: Prompting = "grid"
     merge_similarity: Cosine | None = None
     min_group: Count = 3
+    regions: Count | None = None
+
+    def __post_init__(self) -> None:
+        if self.regions is not None and self.merge_similarity is not None:
+            raise ConfigError("tokens are merged by a cosine or into so many regions, not by both")
+
+    @property
+    def merged(self) -> bool:
+        """Whether several prompts share a token."""
+        return self.regions is not None or self.merge_similarity is not None
 
     @property
     def name(self) -> str:
-        """Such as ``ren-grid`` or ``ren-slic-0.95``."""
-        merged = "" if self.merge_similarity is None else f"-{self.merge_similarity:g}"
-        return f"{self.source}-{self.prompting}{merged}"
+        """Such as ``ren-grid``, ``ren-slic-0.95`` or ``ren-grid-k80``."""
+        parts: list[str] = [self.source, self.prompting]
+        if self.merge_similarity is not None:
+            parts.append(f"{self.merge_similarity:g}")
+        if self.regions is not None:
+            parts.append(f"k{self.regions}")
+        return "-".join(parts)
 
 
 @configuration()
@@ -90,6 +106,13 @@ class HeadConfig:
         if self.schedule == "cosine":
             return learning_rate_factor(step, warmup, total)
         return min(1.0, (step + 1) / max(warmup, 1)) * (1 - step / total)
+
+
+def merging_of(ren: RENConfig) -> dict[str, Any]:
+    """How a model merges tokens, as fields of a ``Method``."""
+    if ren.regions is not None:
+        return {"regions": ren.regions}
+    return {"merge_similarity": ren.merge_similarity, "min_group": ren.min_group}
 
 
 HEAD_PRESETS: dict[str, HeadConfig] = {

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from eval.segmentation.config import Method
 from eval.segmentation.confusion import Labels
-from ren_core.aggregation import aggregate, attach_dropped
+from ren_core.aggregation import aggregate, attach_dropped, cluster
 from ren_core.encoders.base import PatchFeatures
 from ren_core.images import to_picture
 from ren_core.model import REN
@@ -145,8 +145,11 @@ def _tokens(
 def _merged(
     method: Method, tokens: Tensor, points_yx: Tensor, prompts: PointPrompts | None
 ) -> TokenMap:
-    if method.merge_similarity is None:
-        return TokenMap(tokens, prompts, len(tokens))
     points = points_yx.to(tokens.device)
-    groups = aggregate(tokens, points, method.merge_similarity, method.min_group)
+    if method.regions is not None:
+        groups = cluster(tokens, points, method.regions)
+    elif method.merge_similarity is not None:
+        groups = aggregate(tokens, points, method.merge_similarity, method.min_group)
+    else:
+        return TokenMap(tokens, prompts, len(tokens))
     return TokenMap(groups.tokens[attach_dropped(tokens, groups)], prompts, len(groups.counts))

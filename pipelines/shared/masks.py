@@ -26,7 +26,8 @@ from ren_core.errors import DataError
 from ren_core.geometry import Boxes, box_to_mask
 from ren_core.images import Image
 from ren_core.mask_model import MaskModel
-from ren_core.training.sources import Subset, yolo_source
+from ren_core.training.held_out import only_held_out
+from ren_core.training.sources import yolo_source
 from vq2d.ego4d.annotations import annotation_path, load_annotations
 from vq2d.ego4d.clips import open_clip
 from vq2d.job.answerer import answer_path
@@ -40,7 +41,6 @@ from vq2d.masking.saliency import Saliency
 from vq2d.types import FrameSource, VisualQuery
 
 FRAME_STEP = 5  # of davis_dev
-HELD_PICTURES = 28  # the last ones of COCO128, by name
 MIN_SIDE = 40  # px, of the boxes of its things
 TRACK_FRAMES = 3  # of each query of a clip
 CLIP_SETS = ("synvq_dev", "realvq_dev")
@@ -79,10 +79,8 @@ def davis_things(root: Path) -> Iterator[Thing]:
 
 
 def coco_things(root: Path) -> Iterator[Thing]:
-    """The instances, not small, of the pictures that no mask head is trained on."""
-    source = yolo_source(root / "images" / "train2017", root / "labels" / "train2017")
-    count = len(source.entries)
-    held = Subset(source, range(max(0, count - HELD_PICTURES), count))
+    """The instances, not small, of the pictures that nothing here learns from."""
+    held = only_held_out(yolo_source(root / "images" / "train2017", root / "labels" / "train2017"))
     for index, entry in enumerate(held.entries):
         read = held.read(index)
         for number, mask in zip(read.names, read.masks, strict=True):

@@ -54,7 +54,8 @@ def add_regions(parser: argparse.ArgumentParser) -> None:
         help="points (row column, in pixels) whose attention is drawn "
         "(default: the largest regions)",
     )
-    parser.add_argument("--merge-similarity", type=float, help="merge threshold, a cosine")
+    parser.add_argument("--merge-similarity", type=float, help="merge by this cosine")
+    parser.add_argument("--regions", type=int, help="merge into at most so many regions")
     parser.add_argument("--grid-size", type=int, help="prompts per side")
     parser.add_argument("--input-size", type=int, help="side of the model's square image, px")
     parser.add_argument("--device", default="cpu", help="torch device, such as cuda (cpu)")
@@ -66,8 +67,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     The head that ships here, from nothing (prepare the data first, see data/README.md):
 
         vq2d train --recipe embedded --out runs/embedded \
-            --bsds DATA/bsds500 --yolo DATA/coco128_seg/images/train2017 \
-            DATA/coco128_seg/labels/train2017 --scenes SCENES
+            --bsds DATA/bsds500 --scenes SCENES
 
     A killed run goes on where it was if the same command is given again. On several GPUs:
     ``torchrun --nproc-per-node N -m vq2d train ... --device cuda``.

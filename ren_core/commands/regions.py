@@ -30,7 +30,7 @@ SHOWN_SIDE = 640  # px: longer side of the drawn pictures
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw every image with grid and with SLIC prompts."""
     args = COMMANDS["regions"].parser().parse_args(argv)
-    names = ("merge_similarity", "grid_size", "input_size")
+    names = ("merge_similarity", "regions", "grid_size", "input_size")
     overrides = {k: getattr(args, k) for k in names if getattr(args, k) is not None}
     try:
         models = {

@@ -3,8 +3,7 @@ r"""Train a region encoder on images with region masks.
 The head that ships here, from nothing (prepare the data first, see data/README.md):
 
     python pipelines/train_ren.py --recipe embedded --out runs/embedded \
-        --bsds DATA/bsds500 --yolo DATA/coco128_seg/images/train2017 \
-        DATA/coco128_seg/labels/train2017 --scenes SCENES
+        --bsds DATA/bsds500 --scenes SCENES
 
 A killed run goes on where it was if the same command is given again. On several GPUs: ``torchrun
 --nproc-per-node N pipelines/train_ren.py ... --device cuda``.
@@ -24,6 +23,7 @@ from ren_core.training.config import (
     LossConfig,
     TrainConfig,
 )
+from ren_core.training.held_out import without_held_out
 from ren_core.training.recipes import Recipe, SourceUse, recipe
 from ren_core.training.rle_store import store_source
 from ren_core.training.run import TrainJob, run_training
@@ -101,4 +101,4 @@ def open_sources(args: argparse.Namespace) -> dict[str, RegionSource]:
         sources["regions"] = store_source(args.regions)
     if not sources:
         raise ConfigError(f"give at least one of {', '.join(f'--{kind}' for kind in KINDS)}")
-    return sources
+    return {kind: without_held_out(source) for kind, source in sources.items()}

@@ -22,12 +22,12 @@ from dataclasses import replace
 from ren_core.commands.parsers import COMMANDS
 from ren_core.commands.shared import run_command
 from ren_core.errors import ConfigError
+from ren_core.training.held_out import without_held_out
 from ren_core.training.masks.run import MaskJob, MaskRecipe, run_mask_training
 from ren_core.training.masks.sources import PastedSource, PieceSource
 from ren_core.training.rle_store import store_source
 from ren_core.training.sources import (
     RegionSource,
-    Subset,
     bsds_source,
     coco_source,
     label_folder_source,
@@ -36,8 +36,6 @@ from ren_core.training.sources import (
 )
 from ren_core.training.trainer import start_worker
 
-HELD_COCO128 = 28
-"""The last so many pictures of COCO128 are for measuring only."""
 LEAST_PIECE = 0.005
 """Smallest piece of a label map, as a share of its picture."""
 FURNITURE = range(128, 256)
@@ -77,8 +75,7 @@ def open_sources(args: argparse.Namespace) -> dict[str, RegionSource]:
     sources: dict[str, RegionSource] = {}
     if args.coco128:
         folders = (args.coco128 / "images" / "train2017", args.coco128 / "labels" / "train2017")
-        whole = yolo_source(*folders)
-        sources["coco"] = Subset(whole, range(len(whole.entries) - HELD_COCO128))
+        sources["coco"] = yolo_source(*folders)
     if args.coco:
         sources["coco"] = coco_source(*args.coco)
     if args.clothing:
@@ -92,6 +89,7 @@ def open_sources(args: argparse.Namespace) -> dict[str, RegionSource]:
         sources["regions"] = store_source(args.regions)
     if not sources:
         raise ConfigError("give at least one of --coco128, --coco, --clothing, --bsds, --scenes")
+    sources = {kind: without_held_out(source) for kind, source in sources.items()}
     things = sources.get("coco")
     if things is not None:
         pictures = sources.get("bsds", things)

@@ -109,7 +109,6 @@ RECIPES: dict[str, Recipe] = {
         ),
         sources={
             "bsds": SourceUse(weight=0.45),
-            "yolo": SourceUse(weight=0.15),
             "scenes": SourceUse(weight=0.4, take_every=2),
         },
     ),

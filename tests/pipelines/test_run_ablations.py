@@ -72,10 +72,12 @@ def test_ablations_with_a_column_of_another_task(tmp_path, capsys):
     column.write_text('{"ren-grid": 0.5}')
     command = ["--dataset", "camvid", "--data", str(write_camvid(tmp_path / "set")), *FEW]
     command += ["--thresholds", "0.9", "0.99", "--merge", "0.95", "--grid-size", "8"]
+    command += ["--regions", "6", "20"]
     assert run_ablations.main([*command, "--column", "RP@50", str(column), "--out", str(out)]) == 0
     found = results(out)
     thresholds = [r["method"]["merge_similarity"] for r in found["token count"]]
-    assert thresholds == [None, None, 0.99, 0.9]
+    assert thresholds == [None, None, 0.99, 0.9, None, None]
+    assert [r["method"]["regions"] for r in found["token count"][4:]] == [6, 20]
     prompting = [r["method"]["prompting"] for r in found["prompting"]]
     assert prompting == ["grid", "grid", "slic", "slic"]
     assert found["token count"][1]["tokens"] == 64

@@ -13,6 +13,7 @@ from pipelines.shared import masks as shared_masks
 from pipelines.shared.masks import found_prompts, read_things, segmenter_method
 from ren_core.errors import DataError
 from ren_core.mask_model import MaskModel
+from ren_core.training.held_out import held_out_names
 from tests.clips import FRAMES, RED, H, W, clip_json, frame, place, query_set, write_annotations
 from tests.eval.reid.coloured_videos import RED as PAINT
 from tests.eval.reid.coloured_videos import picture, write_video
@@ -33,16 +34,17 @@ def write_davis(data):
 
 
 def write_coco(data):
-    """Thirty pictures with one instance each, the last one with another, small one."""
+    """Two pictures and those held out, with one instance each; the last has another, small one."""
     root = data / "train/coco128_seg"
     for kind in ("images", "labels"):
         (root / kind / "train2017").mkdir(parents=True)
-    for i in range(30):
+    names = ["000000000001", "000000000002", *sorted(held_out_names())]
+    for name in names:
         image = np.full((80, 100, 3), 90, np.uint8)
         image[16:56, 10:60] = (20, 20, 200)
-        cv2.imwrite(str(root / f"images/train2017/{i:03d}.jpg"), image)
-        text = POLYGON + SMALL * (i == 29)
-        (root / f"labels/train2017/{i:03d}.txt").write_text(text)
+        cv2.imwrite(str(root / f"images/train2017/{name}.jpg"), image)
+        text = POLYGON + SMALL * (name == names[-1])
+        (root / f"labels/train2017/{name}.txt").write_text(text)
 
 
 def write_clips(data):
@@ -132,10 +134,10 @@ def test_heads_are_asked_with_the_query_where_there_is_one(measure, tmp_path, mo
     assert 0 < red < 1
 
 
-def test_held_pictures_are_the_last_ones_and_small_things_are_left_out(measure, tmp_path):
+def test_only_pictures_held_out_are_measured_and_small_things_are_left_out(measure, tmp_path):
     write_coco(tmp_path)
     things = read_things("coco_held", tmp_path)
-    assert [thing.group for thing in things] == [f"{i:03d}" for i in range(2, 30)]
+    assert [thing.group for thing in things] == sorted(held_out_names())
     assert things[-1].mask.sum() == pytest.approx(50 * 40, abs=100)
     assert things[0].box_xyxy == pytest.approx([10, 16, 60, 56], abs=1)
     out = tmp_path / "masks.json"

@@ -29,14 +29,16 @@ def test_voc_from_end_to_end_and_again(tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     command = ["--dataset", "voc2012", "--data", str(write_voc(tmp_path / "voc")), *FEW]
     command += ["--methods", "patches-grid", "patches-slic", "ren-grid", "ren-slic"]
-    command += ["--merge", "0.9", "--grid-size", "6", "--pictures", "2", "--out", str(out)]
+    command += ["--merge", "0.9", "--regions", "5", "--grid-size", "6", "--pictures", "2"]
+    command += ["--out", str(out)]
     assert run_segmentation.main(command) == 0
     found = results(out)
     names = [row["method"] for row in found["summary"]]
     assert names == [
-        "patches-grid", "patches-slic", "ren-grid", "ren-grid-0.9", "ren-slic", "ren-slic-0.9",
+        "patches-grid", "patches-grid-k5", "patches-slic", "patches-slic-k5",
+        "ren-grid", "ren-grid-0.9", "ren-grid-k5", "ren-slic", "ren-slic-0.9", "ren-slic-k5",
     ]  # fmt: skip
-    assert len(found["rows"]) == 12
+    assert len(found["rows"]) == 20
     assert 0 < found["summary"][0]["mIoU"][0] <= 1
     assert found["images"] == {"train": 6, "val": 3}
     assert found["config"]["grid_size"] == 6

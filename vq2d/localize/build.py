@@ -45,6 +45,7 @@ def build_token_encoder(config: VQ2DConfig, compute: Compute | None = None) -> T
         grid_size=config.grid_size,
         input_size=config.input_size,
         aggregate=config.aggregate,
+        regions=None,  # tokens of crops are linked by similarity, on a GPU too
         **{name: value for name, value in own.items() if value is not None},
     )
     ren.max_batch = config.tokens.batch_crops

@@ -97,7 +97,7 @@ PRESETS: dict[str, VQ2DConfig] = {
             join_gap=3,
         ),
         presence=PresenceConfig(
-            bias=-20.328, similarity=13.814, second=-17.63, refined=22.553, colours=6.965
+            bias=-22.226, similarity=16.284, second=-20.136, refined=20.362, colours=10.985
         ),
         region_tracker=RegionTrackerConfig(stride=2),
     ),

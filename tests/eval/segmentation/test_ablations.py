@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from eval.segmentation.ablations import (
     token_count_methods,
 )
 from eval.segmentation.compare import Score
-from eval.segmentation.config import Method
+from eval.segmentation.config import Method, merging_of
 from eval.segmentation.confusion import confusion
 from ren_core.presets import RENConfig
 from ren_core.stages import to_plain
@@ -30,14 +32,16 @@ def score(method, seed, right, tokens=10.0):
 
 
 def test_rows_that_are_scored():
-    counting = token_count_methods([0.9, 0.975, 0.9], "slic")
+    counting = token_count_methods([0.9, 0.975, 0.9], [80, 40, 80], "slic")
     assert [m.name for m in counting] == [
         "patches-grid",
         "ren-slic",
         "ren-slic-0.975",
         "ren-slic-0.9",
+        "ren-slic-k40",
+        "ren-slic-k80",
     ]
-    assert [m.name for m in prompting_methods(0.95)] == [
+    assert [m.name for m in prompting_methods({"merge_similarity": 0.95})] == [
         "ren-grid",
         "ren-grid-0.95",
         "ren-slic",
@@ -79,9 +83,12 @@ def test_retrieval_stands_in_the_row_of_its_own_settings(prompting, aggregate):
     figures = {"patches": {"ap": 0.1, "precision": 0.2}, "ren": {"ap": 0.3, "precision": None}}
     result = {"ren": to_plain(config), "figures": figures}
     own = f"ren-{prompting}-0.92" if aggregate else f"ren-{prompting}"
-    assert own in [m.name for m in prompting_methods(0.92)]
+    assert own in [m.name for m in prompting_methods(merging_of(config))]
     assert retrieval_column(result, "mAP") == {"patches-grid": 0.1, own: 0.3}
     assert retrieval_column(result, "mRP") == {"patches-grid": 0.2}  # the other one is undefined
+    fixed = {"ren": to_plain(replace(config, regions=80)), "figures": figures}
+    own = f"ren-{prompting}-k80" if aggregate else f"ren-{prompting}"
+    assert retrieval_column(fixed, "mAP") == {"patches-grid": 0.1, own: 0.3}
 
 
 def test_columns_of_several_runs_are_averaged():
@@ -91,8 +98,8 @@ def test_columns_of_several_runs_are_averaged():
 
 
 def test_plot_is_a_picture(tmp_path):
-    methods = token_count_methods([0.9, 0.95])
-    scores = [score(m, s, 1 + i, 30.0 * (i + 1)) for i, m in enumerate(methods) for s in (0, 1)]
+    methods = token_count_methods([0.9, 0.95], [40, 80])
+    scores = [score(m, s, 1 + i % 4, 30.0 * (i + 1)) for i, m in enumerate(methods) for s in (0, 1)]
     target = tmp_path / "plots" / "token_count.png"
     plot_token_count(target, rows_of(scores, methods), "tiny encoder")
     assert cv2.imread(str(target)).std() > 5

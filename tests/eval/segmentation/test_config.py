@@ -95,3 +95,6 @@ def test_bad_methods_are_refused():
     with pytest.raises(ConfigError, match="ren-grid stands twice"):
         SegmentationConfig(methods=(Method(), Method(min_group=2)), head=QUICK, grid_size=4)
     assert Method(source="ren", prompting="slic", merge_similarity=0.9).name == "ren-slic-0.9"
+    assert Method(source="patches", regions=80).name == "patches-grid-k80"
+    with pytest.raises(ConfigError, match="not by both"):
+        Method(merge_similarity=0.9, regions=80)

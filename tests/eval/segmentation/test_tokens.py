@@ -40,14 +40,16 @@ def test_tokens_of_every_method():
         Method(),
         Method(merge_similarity=0.97),
         Method(prompting="slic", merge_similarity=0.9, min_group=2),
+        Method(regions=5),
     )
-    patches, superpixels, grid, merged, slic = token_maps(ren, methods, features, square, 6)
+    patches, superpixels, grid, merged, slic, five = token_maps(ren, methods, features, square, 6)
     assert torch.equal(patches.tokens, features.flatten(1).T)
     assert (len(grid.tokens), grid.distinct, grid.prompts) == (36, 36, None)
     assert torch.equal(grid.tokens, grid_tokens(ren, "ren", features[None], 6)[0].flatten(1).T)
     assert 1 < merged.distinct < 36
     # dropped prompts have one of these, too
     assert len(torch.unique(merged.tokens, dim=0)) == merged.distinct
+    assert 1 < len(torch.unique(five.tokens, dim=0)) == five.distinct <= 5
     assert len(slic.tokens) == len(superpixels.tokens) == len(slic.prompts)
     assert slic.prompts.labels.max() + 1 == len(slic.tokens)
     inside = superpixels.prompts.labels == 0
