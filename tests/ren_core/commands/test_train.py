@@ -65,7 +65,7 @@ def test_no_cross_frame_is_for_every_source_that_is_given():
     changed = _recipe("--no-cross-frame", "--regions", "r").sources
     assert not any(use.cross_frame for use in changed.values())
     assert changed["scenes"].take_every == recipe("embedded").sources["scenes"].take_every
-    assert set(changed) == {"bsds", "yolo", "scenes", "regions"}
+    assert set(changed) == {"bsds", "scenes", "regions"}
 
 
 def test_label_folders_are_a_source(tmp_path):
