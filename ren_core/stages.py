@@ -16,7 +16,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -79,6 +79,15 @@ def to_plain(
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def plain_fields(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass as ``to_plain`` wrote it, without its class name.
+
+    >>> plain_fields({"type": "Point", "x": 1})
+    {'x': 1}
+    """
+    return {name: value for name, value in plain.items() if name != "type"}
 
 
 def open_stage(

@@ -14,7 +14,7 @@ from eval.cost.ratios import CostRatio, cost_ratios
 from eval.cost.sweep import CostPoint, MethodFacts
 from ren_core.code_identity import code_digest
 from ren_core.errors import DataError
-from ren_core.stages import to_plain, write_json
+from ren_core.stages import plain_fields, to_plain, write_json
 
 
 @dataclass
@@ -119,4 +119,4 @@ class CostRecord:
 
 def _read(kind: Any, rows: list[dict[str, Any]]) -> list[Any]:  # noqa: ANN401 - any dataclass
     """Dataclasses as ``to_plain`` wrote them."""
-    return [kind(**{k: v for k, v in row.items() if k != "type"}) for row in rows]
+    return [kind(**plain_fields(row)) for row in rows]

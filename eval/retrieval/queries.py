@@ -17,6 +17,7 @@ from eval.coco import CocoImage, CocoObject, CocoSplit
 from eval.ranking import average_precision, precision_at
 from ren_core.configuration import Count, Seed, configuration
 from ren_core.errors import ConfigError, DataError
+from ren_core.stages import plain_fields
 
 Scores = NDArray[np.float32]
 
@@ -141,7 +142,7 @@ def read_manifest(file: Path, split: CocoSplit, asked: Mapping[str, float]) -> M
         raise DataError(f"there is no manifest {file}; leave --manifest out to draw one")
     try:
         document = json.loads(file.read_text())
-        kept = {name: value for name, value in document["config"].items() if name != "type"}
+        kept = plain_fields(document["config"])
         manifest = Manifest(QueryConfig(**kept), read_queries(document["queries"], split), file)
     except (AttributeError, KeyError, TypeError, ValueError) as err:
         raise DataError(

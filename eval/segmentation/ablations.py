@@ -16,6 +16,7 @@ from eval.segmentation.confusion import mean_iou
 from eval.segmentation.report import by_method, mean_and_spread
 from ren_core.plots import write_plot
 from ren_core.presets import PROMPTING, Prompting, RENConfig
+from ren_core.stages import plain_fields
 
 PATCHES = Method(source="patches")
 Column = Mapping[str, float]
@@ -99,7 +100,7 @@ def retrieval_column(result: Mapping[str, Any], figure: str) -> dict[str, float]
         result: Content of the ``retrieval.json`` of ``run_retrieval.py``.
         figure: A key of ``RETRIEVAL_FIGURES``.
     """
-    ren = RENConfig(**{name: value for name, value in result["ren"].items() if name != "type"})
+    ren = RENConfig(**plain_fields(result["ren"]))
     merged = merging_of(ren) if ren.aggregate else {}
     methods = {"patches": PATCHES, "ren": Method(prompting=ren.prompting, **merged)}
     key = RETRIEVAL_FIGURES[figure]

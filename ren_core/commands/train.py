@@ -81,7 +81,7 @@ def with_overrides(base: Recipe, args: argparse.Namespace) -> Recipe:
 
 
 def open_sources(args: argparse.Namespace) -> dict[str, RegionSource]:
-    """The sources that were given, by kind.
+    """The sources that were given, by kind, without the pictures that nothing learns from.
 
     Raises:
         ConfigError: If there is none.
