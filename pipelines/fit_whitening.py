@@ -26,6 +26,7 @@ from ren_core.encoders.whitening import Part, fit_composite
 from ren_core.errors import ConfigError, DataError
 from ren_core.progress import tqdm
 from ren_core.stages import atomic_path
+from ren_core.training.held_out import held_out_names
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ def run(args: argparse.Namespace) -> None:
     spec = replace(EMBEDDED.resized(args.input_size), dim=sum(p.dim for p in parts))
     sources = CompositeSources(tuple(p.source for p in parts), spec.input_size).eval()
     load_embedded(sources, grid=spec.grid)
-    files = find_images(args.data)[:: args.every]
+    found = find_images(args.data) if args.pictures is None else find_pictures(args.pictures)
+    files = found[:: args.every]
     composite = fit_composite(read_images(files), sources, parts, spec)
     with atomic_path(args.out) as tmp:
         save_composite(composite, tmp)
@@ -56,8 +58,11 @@ def run(args: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    folder = "folder of bsds500, see data/README.md"
-    parser.add_argument("--data", type=Path, required=True, help=folder)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="folder of bsds500, see data/README.md")
+    source.add_argument(
+        "--pictures", type=Path, help="folder of other pictures, with all folders in it (*.jpg)"
+    )
     parser.add_argument("--out", type=Path, default=whitening_asset(), help="file to write")
     parser.add_argument("--every", type=int, default=3, help="take every n-th image (3)")
     parser.add_argument("--input-size", type=int, help="pixels (default: the encoder's own)")
@@ -82,6 +87,15 @@ def find_images(data: Path) -> list[Path]:
     found = [file for folder in FOLDERS for file in sorted((data / folder).glob("*.jpg"))]
     if not found:
         raise DataError(f"no images in {data}/{FOLDERS[0]}; pass their root with --data")
+    return found
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """All pictures of a folder and of the folders in it, sorted; held-out ones are left out."""
+    held_out = held_out_names()
+    found = [file for file in sorted(folder.rglob("*.jpg")) if file.stem not in held_out]
+    if not found:
+        raise DataError(f"no *.jpg in {folder}; pass a folder of pictures with --pictures")
     return found
 
 

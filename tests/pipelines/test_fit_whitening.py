@@ -9,6 +9,11 @@ from ren_core.encoders.embedded import load_composite
 from ren_core.errors import ConfigError
 
 
+def test_a_folder_without_pictures_is_said(tmp_path, capsys):
+    assert fit_whitening.main(["--pictures", str(tmp_path)]) == 1
+    assert f"no *.jpg in {tmp_path}" in capsys.readouterr().err
+
+
 def test_parts_are_parsed():
     part = fit_whitening.parse_part("mobilenet.13:64:0.7")
     assert (str(part.source), part.dim, part.weight) == ("mobilenet.13", 64, 0.7)

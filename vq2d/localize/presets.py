@@ -84,7 +84,7 @@ PRESETS: dict[str, VQ2DConfig] = {
             redraw=False,
             floor=0.3,
             keep_ratio=0.88,
-            colour=0.4,
+            colour=0.6,
         ),
         expand=ExpandConfig(
             rounds=4,
@@ -97,7 +97,7 @@ PRESETS: dict[str, VQ2DConfig] = {
             join_gap=3,
         ),
         presence=PresenceConfig(
-            bias=-22.226, similarity=16.284, second=-20.136, refined=20.362, colours=10.985
+            bias=-22.305, similarity=17.065, second=-19.960, refined=21.582, colours=8.951
         ),
         region_tracker=RegionTrackerConfig(stride=2),
     ),

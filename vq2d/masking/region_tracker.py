@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import cv2
@@ -23,6 +24,8 @@ from vq2d.masking.region import cells_to_box
 from vq2d.types import FrameSource
 from vq2d.video.crops import Crop, square_crop
 
+_RECENT = 3
+
 
 @configuration(group="region_tracker")
 class RegionTrackerConfig:
@@ -34,7 +37,8 @@ class RegionTrackerConfig:
         neighbours: Labelled patches that vote on each patch.
         temperature: Of the softmax that weighs their votes.
         inside: A patch belongs to the object if at least this share of the votes says so.
-        lost: The track ends when the best patch is less similar to the object's than this.
+        lost: The track ends when the best patch is less similar to the object's than this,
+        drop: And when it is less similar than this share of the mean of the last three looks.
         sure: At this similarity or above, the frame's patches replace those remembered last.
         stride: Frames from one look to the next; boxes between them are interpolated.
         max_growth: A box that grows or shrinks (area) by more than this factor in one frame is
@@ -46,7 +50,8 @@ class RegionTrackerConfig:
     neighbours: Count = 5
     temperature: Annotated[float, Field(ge=0.001, le=100)] = 0.1
     inside: Share = 0.5
-    lost: Cosine = 0.5
+    lost: Cosine = 0.45
+    drop: Share = 0.6
     sure: Cosine = 0.65
     stride: Annotated[int, Field(ge=1, le=1000)] = 1
     max_growth: Annotated[float, Field(ge=1, le=1000)] = 2.0
@@ -96,6 +101,7 @@ class _Way:
         stop: Frame at which it ends at the latest, exclusive.
         stride: Frames to the next look.
         memory: The first view and the last sure one.
+        recent: Similarities of the last looks.
         ended: Whether the object was lost.
     """
 
@@ -103,6 +109,7 @@ class _Way:
     stop: int
     stride: int
     memory: list[_Memory]
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
     ended: bool = False
 
     @property
@@ -133,6 +140,7 @@ class _Way:
         if found.score >= sure:
             own = _Memory(found.vectors, _labels(found.segment.mask, found.view, found.vectors))
             self.memory = [self.memory[0], own]
+        self.recent.append(found.score)
         step = TrackStep(self.next_frame, found.segment.box_xyxy, found.score)
         yield from _between(self.last, step)
         self.last = step
@@ -203,7 +211,8 @@ class RegionTracker(VideoTracker):
         votes, similarity = self._votes(vectors, way.memory)
         best = int((votes.clamp(min=0.01) * similarity).argmax())
         score = float(similarity[best])
-        if score < self.config.lost:
+        usual = sum(way.recent) / len(way.recent) if way.recent else 0.0
+        if score < max(self.config.lost, self.config.drop * usual):
             return None
         side = round(len(vectors) ** 0.5)
         inside = (votes >= self.config.inside).view(side, side).cpu().numpy()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.fit_whitening import find_images
+from pipelines.fit_whitening import find_images, find_pictures
 from ren_core.commands import train, train_masks
 from ren_core.commands.parsers import COMMANDS
 from ren_core.training.held_out import held_out_names, only_held_out, without_held_out
@@ -39,6 +39,7 @@ def test_no_training_sees_them(tmp_path):
     masks = COMMANDS["train-masks"].parser().parse_args(["--out", "x", "--coco128", str(tmp_path)])
     for kind, source in {**train.open_sources(head), **train_masks.open_sources(masks)}.items():
         assert names_of(source) == ["000000000009"], kind
+    assert [file.stem for file in find_pictures(tmp_path)] == ["000000000009"]
 
 
 @pytest.mark.data

@@ -149,6 +149,20 @@ def test_both_ways_in_step_are_each_way_alone(stride):
     assert sorted(steps) == list(range(2, 10))
 
 
+@pytest.mark.parametrize(("drop", "last"), [(0.0, 9), (0.95, 6)])
+def test_a_sudden_drop_of_similarity_ends_a_track(drop, last):
+    """From frame 7 on a blue square is where the red one would be."""
+
+    class Replaced(Clip):
+        def __getitem__(self, i):
+            return picture(None, self.boxes[i]) if i > 6 else picture(self.boxes[i])
+
+    settings = RegionTrackerConfig(lost=-1, drop=drop, min_view=0.5)
+    tracker = RegionTracker(segmenter(), settings)
+    steps = list(tracker.track(Replaced(MOVING), 2, np.array(MOVING[2], np.float32), 10))
+    assert steps[-1].frame_idx == last
+
+
 @pytest.mark.parametrize("stride", [2, 3])
 def test_skipped_frames_are_interpolated_and_the_end_is_exact(stride):
     settings = RegionTrackerConfig(lost=0.9, min_view=0.5, stride=stride)
