@@ -3,7 +3,9 @@
     MUJOCO_GL=osmesa python -m tools.tours.make_training_scenes --out DIR --scenes 60 --frames 24
 
 Each scene folder gets ``00000.jpg`` and on, ``00000.png`` with the instance ids of the same frame
-(0 nothing, 1..127 objects, 128..255 furniture, floor and walls), and ``truth.json``.
+(0 nothing, 1..127 objects, 128..255 furniture, floor and walls), and ``truth.json``. With
+``--made`` rooms and things are those made here, of which nothing is anybody else's; they are other
+things than those of the sets.
 """
 
 from __future__ import annotations
@@ -13,21 +15,25 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from tools.tours.camera import Plan, plan_tour
+from tools.tours.home import HOME
 from tools.tours.looks import random_paint
 from tools.tours.objects import PRIMITIVES, ObjectSpec
 from tools.tours.render import Frame, render_tour, sights
-from tools.tours.scene import LIBERO_ROOMS, Room, RoomSpec, build_room
+from tools.tours.scene import LIBERO_ROOMS, Life, Room, RoomSpec, build_room
+from tools.tours.things import KINDS, Thing, respects_of
 
 logger = logging.getLogger(__name__)
 
 OBJECT_LIST = Path(__file__).with_name("objects.json")
+FIRST_THING, MOST_THINGS = 1_000_000, 10
+"""Seed of the first thing made for training, beyond those of all sets, and how many a room has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +44,13 @@ class SceneConfig:
         frames: Number of pictures.
         size: Side of the square pictures, in pixels.
         step_s: Seconds of head motion between two pictures.
+        made: Rooms and things made here, not those of the wheels.
     """
 
     frames: int = 24
     size: int = 448
     step_s: float = 1.2
+    made: bool = False
 
 
 def random_objects(rng: np.random.Generator) -> tuple[ObjectSpec, ...]:
@@ -62,11 +70,31 @@ def random_objects(rng: np.random.Generator) -> tuple[ObjectSpec, ...]:
     return tuple(items)
 
 
+def room_of_wheels(seed: int, rng: np.random.Generator) -> RoomSpec:
+    """A room of the wheels with known objects, in colours and textures of its own."""
+    name = str(rng.choice(sorted(LIBERO_ROOMS)))
+    return RoomSpec(room=name, seed=seed, objects=random_objects(rng), random_look=True)
+
+
+def room_made_here(seed: int, rng: np.random.Generator) -> RoomSpec:
+    """A room made here: four to seven things, up to four of their twins, and clutter."""
+    things: list[Thing] = []
+    for index in range(int(rng.integers(4, 8))):
+        number = FIRST_THING + MOST_THINGS * seed + index
+        things.append(Thing(kind=str(rng.choice(sorted(KINDS))), seed=number))
+    for first in things[: int(rng.integers(2, 5))]:
+        things.append(replace(first, twin=str(rng.choice(respects_of(first.kind)))))
+    clutter = rng.choice(PRIMITIVES, rng.integers(2, 7))
+    objects = [ObjectSpec(asset=thing, title=thing.title) for thing in things]
+    objects += [ObjectSpec(asset=str(k), title=f"clutter {i}") for i, k in enumerate(clutter)]
+    life = Life(hands=True, exposure=float(rng.uniform(0.1, 0.5)))
+    return RoomSpec(room=HOME, seed=seed, objects=tuple(objects), life=life)
+
+
 def render_scene(seed: int, out: Path, config: SceneConfig) -> None:
     """Build scene ``seed`` and write its pictures, instance ids and truth to ``out``."""
     rng = np.random.default_rng([seed, 4])
-    name = str(rng.choice(sorted(LIBERO_ROOMS)))
-    spec = RoomSpec(room=name, seed=seed, objects=random_objects(rng), random_look=True)
+    spec = room_made_here(seed, rng) if config.made else room_of_wheels(seed, rng)
     room = build_room(spec)
     fovy = float(rng.uniform(45, 75))
     times = [k * config.step_s for k in range(config.frames)]
@@ -80,7 +108,7 @@ def render_scene(seed: int, out: Path, config: SceneConfig) -> None:
         Image.fromarray(frame.instance_ids).save(out / f"{index:05d}.png")
         rows.append(truth_row(frame, room, plan, fovy))
     names = {str(k + 1): placed.title for k, placed in enumerate(room.placed)}
-    truth = {"room": name, "seed": seed, "fovy_deg": fovy, "objects": names, "frames": rows}
+    truth = {"room": spec.room, "seed": seed, "fovy_deg": fovy, "objects": names, "frames": rows}
     (out / "truth.json").write_text(json.dumps(truth))
 
 
@@ -102,6 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--first-seed", type=int, default=5000, help="seed of the first scene")
     parser.add_argument("--frames", type=int, default=24, help="pictures per scene")
     parser.add_argument("--size", type=int, default=448, help="side of a picture, in pixels")
+    parser.add_argument("--made", action="store_true", help="rooms and things made here only")
     return parser
 
 
@@ -109,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Render the scenes that are not there yet."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    config = SceneConfig(frames=args.frames, size=args.size)
+    config = SceneConfig(frames=args.frames, size=args.size, made=args.made)
     for seed in range(args.first_seed, args.first_seed + args.scenes):
         target = args.out / f"scene_{seed}"
         if (target / "truth.json").exists():
