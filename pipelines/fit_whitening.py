@@ -24,6 +24,7 @@ from ren_core.encoders.embedded import (
 )
 from ren_core.encoders.whitening import Part, fit_composite
 from ren_core.errors import ConfigError, DataError
+from ren_core.images import list_image_tree
 from ren_core.progress import tqdm
 from ren_core.stages import atomic_path
 from ren_core.training.held_out import held_out_names
@@ -93,7 +94,7 @@ def find_images(data: Path) -> list[Path]:
 def find_pictures(folder: Path) -> list[Path]:
     """All pictures of a folder and of the folders in it, sorted; held-out ones are left out."""
     held_out = held_out_names()
-    found = [file for file in sorted(folder.rglob("*.jpg")) if file.stem not in held_out]
+    found = [file for file in list_image_tree(folder, (".jpg",)) if file.stem not in held_out]
     if not found:
         raise DataError(f"no *.jpg in {folder}; pass a folder of pictures with --pictures")
     return found

@@ -15,7 +15,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,10 @@ from PIL import Image
 from tools.tours.camera import Plan, plan_tour
 from tools.tours.home import HOME
 from tools.tours.looks import random_paint
-from tools.tours.objects import PRIMITIVES, ObjectSpec
+from tools.tours.objects import PRIMITIVES, ObjectSpec, made_objects
 from tools.tours.render import Frame, render_tour, sights
 from tools.tours.scene import LIBERO_ROOMS, Life, Room, RoomSpec, build_room
-from tools.tours.things import KINDS, Thing, respects_of
+from tools.tours.things import random_thing, random_twin
 
 logger = logging.getLogger(__name__)
 
@@ -78,17 +78,13 @@ def room_of_wheels(seed: int, rng: np.random.Generator) -> RoomSpec:
 
 def room_made_here(seed: int, rng: np.random.Generator) -> RoomSpec:
     """A room made here: four to seven things, up to four of their twins, and clutter."""
-    things: list[Thing] = []
-    for index in range(int(rng.integers(4, 8))):
-        number = FIRST_THING + MOST_THINGS * seed + index
-        things.append(Thing(kind=str(rng.choice(sorted(KINDS))), seed=number))
-    for first in things[: int(rng.integers(2, 5))]:
-        things.append(replace(first, twin=str(rng.choice(respects_of(first.kind)))))
+    first = FIRST_THING + MOST_THINGS * seed
+    things = [random_thing(first + k, rng) for k in range(int(rng.integers(4, 8)))]
+    twins = [random_twin(thing, rng) for thing in things[: int(rng.integers(2, 5))]]
     clutter = rng.choice(PRIMITIVES, rng.integers(2, 7))
-    objects = [ObjectSpec(asset=thing, title=thing.title) for thing in things]
-    objects += [ObjectSpec(asset=str(k), title=f"clutter {i}") for i, k in enumerate(clutter)]
+    objects = made_objects([*things, *twins], clutter)
     life = Life(hands=True, exposure=float(rng.uniform(0.1, 0.5)))
-    return RoomSpec(room=HOME, seed=seed, objects=tuple(objects), life=life)
+    return RoomSpec(room=HOME, seed=seed, objects=objects, life=life)
 
 
 def render_scene(seed: int, out: Path, config: SceneConfig) -> None:

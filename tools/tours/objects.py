@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +43,16 @@ class ObjectSpec:
     title: str
     paint: Paint = field(default_factory=Paint)
     scale: float = 1.0
+
+
+def made_objects(things: Iterable[Thing], clutter: Iterable[str]) -> tuple[ObjectSpec, ...]:
+    """What stands in a room: things made here, and primitives without a name."""
+    named = (ObjectSpec(asset=thing, title=thing.title) for thing in things)
+    shapes = (
+        ObjectSpec(asset=str(shape), title=f"clutter {number}")
+        for number, shape in enumerate(clutter)
+    )
+    return (*named, *shapes)
 
 
 def asset_root() -> Path:

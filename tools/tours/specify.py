@@ -18,7 +18,7 @@ import numpy as np
 
 from tools.tours.home import HOME
 from tools.tours.objects import PRIMITIVES
-from tools.tours.things import KINDS, Thing, respects_of
+from tools.tours.things import Thing, random_thing, random_twin
 
 CLUTTER = 4
 
@@ -85,21 +85,11 @@ def draw_tours(plan: SetPlan) -> list[dict[str, Any]]:
     for index, things in enumerate(contents):
         following = contents[(index + 1) % len(contents)]
         for home in [things] * plan.pairs + [following] * plan.apart:
-            first, second = _twins(next(seeds), rng)
+            first = random_thing(next(seeds), rng)
             things.append(first)
-            home.append(second)
-        things += [_thing(next(seeds), rng) for _ in range(plan.alone)]
+            home.append(random_twin(first, rng))
+        things += [random_thing(next(seeds), rng) for _ in range(plan.alone)]
     return [_row(plan, index, things, rng) for index, things in enumerate(contents)]
-
-
-def _thing(seed: int, rng: np.random.Generator) -> Thing:
-    return Thing(kind=str(rng.choice(sorted(KINDS))), seed=seed)
-
-
-def _twins(seed: int, rng: np.random.Generator) -> tuple[Thing, Thing]:
-    first = _thing(seed, rng)
-    respect = str(rng.choice(respects_of(first.kind)))
-    return first, Thing(kind=first.kind, seed=seed, twin=respect)
 
 
 def _row(

@@ -79,6 +79,16 @@ class Thing:
         return f"{named} {design.label.word}".strip() + f" ({self.identity})"
 
 
+def random_thing(seed: int, rng: np.random.Generator) -> Thing:
+    """A thing of any kind; the seed decides all else about it."""
+    return Thing(kind=str(rng.choice(sorted(KINDS))), seed=seed)
+
+
+def random_twin(thing: Thing, rng: np.random.Generator) -> Thing:
+    """A twin of a thing, different in one respect."""
+    return replace(thing, twin=str(rng.choice(respects_of(thing.kind))))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
     """How a thing looks.

@@ -10,7 +10,7 @@ from typing import Any
 from tools.tours.ego4d_json import ClipFacts
 from tools.tours.errors import TourError
 from tools.tours.looks import Paint
-from tools.tours.objects import PRIMITIVES, ObjectSpec
+from tools.tours.objects import PRIMITIVES, ObjectSpec, made_objects
 from tools.tours.scene import Life, RoomSpec
 from tools.tours.things import Thing
 
@@ -55,11 +55,7 @@ def read_tours(path: Path) -> list[Tour]:
 def _tour(row: dict[str, Any]) -> Tour:
     items = [_object(o) for o in row.get("objects", ())]
     things = [Thing(**t) for t in row.get("things", ())]
-    items += [ObjectSpec(asset=thing, title=thing.title) for thing in things]
-    items += [
-        ObjectSpec(asset=shape, title=f"clutter {number}")
-        for number, shape in enumerate(row.get("clutter", ()))
-    ]
+    items += made_objects(things, row.get("clutter", ()))
     life = Life(**row.get("life", {}))
     spec = RoomSpec(room=row["room"], seed=row["seed"], objects=tuple(items), life=life)
     height, width = row.get("size_hw", SIZE_HW)

@@ -25,6 +25,7 @@ from vq2d.types import FrameSource
 from vq2d.video.crops import Crop, square_crop
 
 _RECENT = 3
+"""Looks whose similarity a sudden drop is measured by."""
 
 
 @configuration(group="region_tracker")
@@ -37,8 +38,8 @@ class RegionTrackerConfig:
         neighbours: Labelled patches that vote on each patch.
         temperature: Of the softmax that weighs their votes.
         inside: A patch belongs to the object if at least this share of the votes says so.
-        lost: The track ends when the best patch is less similar to the object's than this,
-        drop: And when it is less similar than this share of the mean of the last three looks.
+        lost: The track ends when the best patch is less similar to the object's than this.
+        drop: It ends, too, below this share of the mean similarity of the last three looks.
         sure: At this similarity or above, the frame's patches replace those remembered last.
         stride: Frames from one look to the next; boxes between them are interpolated.
         max_growth: A box that grows or shrinks (area) by more than this factor in one frame is
@@ -122,6 +123,11 @@ class _Way:
         """Frames to the next look; 0: there is none."""
         left = abs(self.stop - self.last.frame_idx) - 1
         return 0 if self.ended else min(self.stride, left)
+
+    @property
+    def usual(self) -> float:
+        """Mean similarity of the last looks; 0 before the first."""
+        return sum(self.recent) / len(self.recent) if self.recent else 0.0
 
     @property
     def next_frame(self) -> int:
@@ -211,8 +217,7 @@ class RegionTracker(VideoTracker):
         votes, similarity = self._votes(vectors, way.memory)
         best = int((votes.clamp(min=0.01) * similarity).argmax())
         score = float(similarity[best])
-        usual = sum(way.recent) / len(way.recent) if way.recent else 0.0
-        if score < max(self.config.lost, self.config.drop * usual):
+        if score < max(self.config.lost, self.config.drop * way.usual):
             return None
         side = round(len(vectors) ** 0.5)
         inside = (votes >= self.config.inside).view(side, side).cpu().numpy()
