@@ -48,8 +48,7 @@ def run(args: argparse.Namespace) -> None:
     spec = replace(EMBEDDED.resized(args.input_size), dim=sum(p.dim for p in parts))
     sources = CompositeSources(tuple(p.source for p in parts), spec.input_size).eval()
     load_embedded(sources, grid=spec.grid)
-    found = find_images(args.data) if args.pictures is None else find_pictures(args.pictures)
-    files = found[:: args.every]
+    files = find_files(args.data, args.pictures, args.every)
     composite = fit_composite(read_images(files), sources, parts, spec)
     with atomic_path(args.out) as tmp:
         save_composite(composite, tmp)
@@ -59,13 +58,12 @@ def run(args: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", type=Path, help="folder of bsds500, see data/README.md")
-    source.add_argument(
+    parser.add_argument("--data", type=Path, help="folder of bsds500, see data/README.md")
+    parser.add_argument(
         "--pictures", type=Path, help="folder of other pictures, with all folders in it (*.jpg)"
     )
     parser.add_argument("--out", type=Path, default=whitening_asset(), help="file to write")
-    parser.add_argument("--every", type=int, default=3, help="take every n-th image (3)")
+    parser.add_argument("--every", type=int, default=3, help="take every n-th image of each (3)")
     parser.add_argument("--input-size", type=int, help="pixels (default: the encoder's own)")
     parser.add_argument(
         "--parts", nargs="+", default=DEFAULT_PARTS, help="network.layer:dimensions:weight"
@@ -81,6 +79,20 @@ def parse_part(text: str) -> Part:
         return Part(Source(network, int(layer)), int(dim), float(weight))
     except ValueError as err:
         raise ConfigError(f"a part is network.layer:dimensions:weight, got {text!r}") from err
+
+
+def find_files(data: Path | None, pictures: Path | None, every: int) -> list[Path]:
+    """Every n-th photograph, then every n-th of the other pictures.
+
+    Raises:
+        ConfigError: If neither folder is given.
+        DataError: If a folder has no picture.
+    """
+    if data is None and pictures is None:
+        raise ConfigError("no pictures to fit on: give --data, --pictures or both")
+    photographs = find_images(data) if data is not None else []
+    others = find_pictures(pictures) if pictures is not None else []
+    return [*photographs[::every], *others[::every]]
 
 
 def find_images(data: Path) -> list[Path]:

@@ -14,6 +14,25 @@ def test_a_folder_without_pictures_is_said(tmp_path, capsys):
     assert f"no *.jpg in {tmp_path}" in capsys.readouterr().err
 
 
+def test_every_nth_of_each_folder_photographs_first(tmp_path):
+    photographs = tmp_path / "data" / fit_whitening.FOLDERS[0]
+    rooms = tmp_path / "rooms"
+    for folder, count in ((photographs, 4), (rooms / "a", 3), (rooms / "b", 2)):
+        folder.mkdir(parents=True)
+        for number in range(count):
+            (folder / f"{number}.jpg").touch()
+    files = fit_whitening.find_files(tmp_path / "data", rooms, every=3)
+    names = [str(file.relative_to(tmp_path)) for file in files]
+    assert names == [
+        f"data/{fit_whitening.FOLDERS[0]}/0.jpg",
+        f"data/{fit_whitening.FOLDERS[0]}/3.jpg",
+        "rooms/a/0.jpg",
+        "rooms/b/0.jpg",
+    ]
+    assert fit_whitening.find_files(None, rooms, every=3) == files[2:]
+    assert fit_whitening.main([]) == 2
+
+
 def test_parts_are_parsed():
     part = fit_whitening.parse_part("mobilenet.13:64:0.7")
     assert (str(part.source), part.dim, part.weight) == ("mobilenet.13", 64, 0.7)
