@@ -44,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> None:
     """Fit and write."""
+    files = find_files(args.data, args.pictures, args.every)
     parts = [parse_part(text) for text in args.parts]
     spec = replace(EMBEDDED.resized(args.input_size), dim=sum(p.dim for p in parts))
     sources = CompositeSources(tuple(p.source for p in parts), spec.input_size).eval()
     load_embedded(sources, grid=spec.grid)
-    files = find_files(args.data, args.pictures, args.every)
     composite = fit_composite(read_images(files), sources, parts, spec)
     with atomic_path(args.out) as tmp:
         save_composite(composite, tmp)

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from ren_core.plots import write_plot
 
 DOCS = Path(__file__).parent.parent / "docs"
-LABEL = "head"
 
 
 def main() -> int:
@@ -27,7 +26,7 @@ def main() -> int:
     parser.add_argument("--table", type=Path, default=DOCS / "curve.csv", help="figures by head")
     parser.add_argument("--out", type=Path, default=DOCS / "curve.png", help="file to write")
     args = parser.parse_args()
-    write_plot(draw(pd.read_csv(args.table).set_index(LABEL)), args.out)
+    write_plot(draw(pd.read_csv(args.table, index_col=0)), args.out)
     return 0
 
 
