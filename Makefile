@@ -123,8 +123,7 @@ TRAIN := $(BIN)/vq2d train --recipe embedded --threads 1 --cache $(E)/views \
 train = $(TRAIN) --out $(E)/head/$(1) --save $(E)/head/$(1).safetensors $(2)
 SCENES := --scenes $(E)/scenes
 evidence-training: weights
-	test -d $(E)/scenes || \
-		$(RENDERER) -m tools.tours.make_training_scenes --out $(E)/scenes --scenes 24
+	$(RENDERER) -m tools.tours.make_training_scenes --out $(E)/scenes --scenes 24
 	$(call train,s42,$(SCENES) --seed 42)
 	$(call train,s43,$(SCENES) --seed 43)
 	$(call train,s44,$(SCENES) --seed 44)
@@ -139,10 +138,12 @@ evidence-training: weights
 # The mask head that ships and two more seeds, from nothing, beside other ways to a mask.
 MASKS := $(BIN)/vq2d train-masks --threads 1 --cache $(E)/windows \
 	--coco128 $(DATA)/train/coco128_seg --clothing $(DATA)/train/clothing_ccp \
-	--bsds $(DATA)/train/bsds500 --scenes $(E)/mask-scenes
+	--things $(E)/things --bsds $(DATA)/train/bsds500 --scenes $(E)/mask-scenes
+ROOMS := $(RENDERER) -m tools.tours.make_training_scenes --scenes 40 --frames 8
 evidence-masks: weights
-	test -d $(E)/mask-scenes || $(RENDERER) -m tools.tours.make_training_scenes \
-		--out $(E)/mask-scenes --scenes 40 --first-seed 9000 --frames 8
+	$(ROOMS) --out $(E)/mask-scenes --first-seed 9000
+	$(ROOMS) --out $(E)/mask-scenes --first-seed 9100 --made
+	$(BIN)/python -m tools.whole_things --bsds $(DATA)/train/bsds500 --out $(E)/things
 	for seed in 42 43 44; do \
 		$(MASKS) --seed $$seed --out $(E)/masks/s$$seed --save $(E)/masks/s$$seed.safetensors || exit 1; \
 	done

@@ -90,7 +90,7 @@ def add_train_masks(parser: argparse.ArgumentParser) -> None:
     The head that ships here, from nothing (prepare the data first, see data/README.md):
 
         vq2d train-masks --out runs/masks/s42 --coco128 DATA/coco128_seg \
-            --clothing DATA/clothing_ccp --bsds DATA/bsds500 --scenes SCENES
+            --clothing DATA/clothing_ccp --things THINGS --bsds DATA/bsds500 --scenes SCENES
 
     A killed run goes on where it was if the same command is given again. With a GPU and SAM 2,
     for a larger encoder, on the masks of any pictures:
@@ -109,6 +109,7 @@ def add_train_masks(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("things with masks (one or more)")
     data.add_argument("--coco128", type=Path, help="images/train2017, labels/train2017 (YOLO text)")
     data.add_argument("--clothing", type=Path, help="images/, and label maps in labels/")
+    data.add_argument("--things", type=Path, help="whole things: images/, and masks in labels/")
     add_mask_data(data)
 
 

@@ -3,7 +3,7 @@ r"""Train a promptable mask head on things with masks.
 The head that ships here, from nothing (prepare the data first, see data/README.md):
 
     python pipelines/train_masks.py --out runs/masks/s42 --coco128 DATA/coco128_seg \
-        --clothing DATA/clothing_ccp --bsds DATA/bsds500 --scenes SCENES
+        --clothing DATA/clothing_ccp --things THINGS --bsds DATA/bsds500 --scenes SCENES
 
 A killed run goes on where it was if the same command is given again. With a GPU and SAM 2, for a
 larger encoder, on the masks of any pictures:
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def open_sources(args: argparse.Namespace) -> dict[str, RegionSource]:
-    """The sources that were given, by kind; things of all of them are pasted into pictures too.
+    """The sources that were given, by kind; things of COCO are put into other pictures too.
 
     Raises:
         ConfigError: If there is none.
@@ -78,9 +78,11 @@ def open_sources(args: argparse.Namespace) -> dict[str, RegionSource]:
         sources["coco"] = yolo_source(*folders)
     if args.coco:
         sources["coco"] = coco_source(*args.coco)
-    if args.clothing:
-        labels = label_folder_source(args.clothing / "images", args.clothing / "labels")
-        sources["clothing"] = PieceSource(labels, LEAST_PIECE, whole=True)
+    for kind in ("clothing", "things"):
+        folder = getattr(args, kind)
+        if folder:
+            labels = label_folder_source(folder / "images", folder / "labels")
+            sources[kind] = PieceSource(labels, LEAST_PIECE, whole=True)
     if args.bsds:
         sources["bsds"] = PieceSource(bsds_source(args.bsds), LEAST_PIECE)
     if args.scenes:
@@ -88,7 +90,9 @@ def open_sources(args: argparse.Namespace) -> dict[str, RegionSource]:
     if args.regions:
         sources["regions"] = store_source(args.regions)
     if not sources:
-        raise ConfigError("give at least one of --coco128, --coco, --clothing, --bsds, --scenes")
+        raise ConfigError(
+            "give at least one of --coco128, --coco, --clothing, --things, --bsds, --scenes"
+        )
     sources = {kind: without_held_out(source) for kind, source in sources.items()}
     things = sources.get("coco")
     if things is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from tools.tours import make_training_scenes
 from tools.tours.home import HOME
 from tools.tours.make_training_scenes import FIRST_THING, room_made_here
 from tools.tours.objects import PRIMITIVES
@@ -35,3 +37,23 @@ def test_no_thing_of_a_set_is_trained_on():
     seeds = [thing["seed"] for row in rows for thing in row.get("things", ())]
     assert seeds
     assert max(seeds) < FIRST_THING <= min(thing.seed for thing in things_of(0))
+
+
+def test_a_scene_is_rendered_once_and_never_taken_for_one_of_other_settings(
+    tmp_path, monkeypatch, capsys
+):
+    rendered = []
+
+    def render(seed, out, config):
+        rendered.append(seed)
+        out.mkdir(parents=True)
+        (out / "truth.json").write_text(json.dumps({"settings": asdict(config)}))
+
+    monkeypatch.setattr(make_training_scenes, "render_scene", render)
+    asked = ["--out", str(tmp_path), "--first-seed", "7", "--made"]
+    assert make_training_scenes.main([*asked, "--scenes", "1"]) == 0
+    assert make_training_scenes.main([*asked, "--scenes", "3"]) == 0
+    assert rendered == [7, 8, 9]
+    assert make_training_scenes.main([*asked, "--scenes", "5", "--frames", "8"]) == 2
+    assert rendered == [7, 8, 9]
+    assert "give another --out" in capsys.readouterr().err

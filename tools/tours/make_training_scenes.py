@@ -14,13 +14,15 @@ import argparse
 import json
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ren_core.command import exit_code
+from ren_core.errors import ConfigError
 from tools.tours.camera import Plan, plan_tour
 from tools.tours.home import HOME
 from tools.tours.looks import random_paint
@@ -104,8 +106,33 @@ def render_scene(seed: int, out: Path, config: SceneConfig) -> None:
         Image.fromarray(frame.instance_ids).save(out / f"{index:05d}.png")
         rows.append(truth_row(frame, room, plan, fovy))
     names = {str(k + 1): placed.title for k, placed in enumerate(room.placed)}
-    truth = {"room": spec.room, "seed": seed, "fovy_deg": fovy, "objects": names, "frames": rows}
+    truth = {
+        "settings": asdict(config),
+        "room": spec.room,
+        "seed": seed,
+        "fovy_deg": fovy,
+        "objects": names,
+        "frames": rows,
+    }
     (out / "truth.json").write_text(json.dumps(truth))
+
+
+def is_rendered(scene: Path, config: SceneConfig) -> bool:
+    """Whether a scene is there.
+
+    Raises:
+        ConfigError: If it is, and was rendered with other settings.
+    """
+    file = scene / "truth.json"
+    if not file.exists():
+        return False
+    found, asked = json.loads(file.read_text()).get("settings"), asdict(config)
+    if found != asked:
+        raise ConfigError(
+            f"{scene} was rendered with {found or 'settings that it does not name'}, asked for is "
+            f"{asked}: give another --out, or delete it"
+        )
+    return True
 
 
 def truth_row(frame: Frame, room: Room, plan: Plan, fovy_deg: float) -> dict[str, object]:
@@ -131,18 +158,22 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Render the scenes that are not there yet."""
+    """Render the scenes that are not there yet; 0 done, 2 usage."""
     args = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     config = SceneConfig(frames=args.frames, size=args.size, made=args.made)
-    for seed in range(args.first_seed, args.first_seed + args.scenes):
-        target = args.out / f"scene_{seed}"
-        if (target / "truth.json").exists():
-            continue
+    seeds = range(args.first_seed, args.first_seed + args.scenes)
+    scenes = {seed: args.out / f"scene_{seed}" for seed in seeds}
+    return exit_code(lambda: render_missing(scenes, config))
+
+
+def render_missing(scenes: Mapping[int, Path], config: SceneConfig) -> None:
+    """Render scenes (folder by seed) that are not there, once all that are there fit."""
+    missing = {seed: scene for seed, scene in scenes.items() if not is_rendered(scene, config)}
+    for seed, scene in missing.items():
         start = time.perf_counter()
-        render_scene(seed, target, config)
-        logger.info("%s: %.1f s", target.name, time.perf_counter() - start)
-    return 0
+        render_scene(seed, scene, config)
+        logger.info("%s: %.1f s", scene.name, time.perf_counter() - start)
 
 
 if __name__ == "__main__":

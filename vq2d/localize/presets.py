@@ -97,7 +97,7 @@ PRESETS: dict[str, VQ2DConfig] = {
             join_gap=3,
         ),
         presence=PresenceConfig(
-            bias=-22.305, similarity=17.065, second=-19.960, refined=21.582, colours=8.951
+            bias=-21.874, similarity=19.949, second=-19.848, refined=17.805, colours=9.345
         ),
         region_tracker=RegionTrackerConfig(stride=2),
     ),

@@ -127,8 +127,19 @@ class MaskBatches:
             picture = int(rng.choice(self._pictures[which]))
             sample = cache.read(picture, int(rng.integers(cache.per_picture)))
             if sample is not None and (sample.shares >= 128).any():
-                samples.append(sample)
+                mirror = not self.held_out and rng.random() < 0.5
+                samples.append(mirrored(sample) if mirror else sample)
         return collate(samples, self.draw, rng)
+
+
+def mirrored(sample: WindowSample) -> WindowSample:
+    """A window with left and right exchanged, its reference as it is.
+
+    The features are mirrored, not the picture, of which the encoder would make nearly the same.
+    """
+    patches, middle, fine = (level.flip(-1) for level in sample.levels)
+    shares = np.ascontiguousarray(sample.shares[:, ::-1])
+    return WindowSample((patches, middle, fine), shares, sample.reference)
 
 
 def collate(

@@ -72,11 +72,12 @@ class MaskRecipe:
     windows_seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     sources: Mapping[str, WindowShare] = field(
         default_factory=lambda: {
-            "coco": WindowShare(weight=0.3, per_picture=16),
-            "clothing": WindowShare(weight=0.2, per_picture=3),
-            "bsds": WindowShare(weight=0.1, per_picture=3),
-            "scenes": WindowShare(weight=0.2, per_picture=4),
-            "pasted": WindowShare(weight=0.2, per_picture=3),
+            "coco": WindowShare(weight=0.25, per_picture=20),
+            "clothing": WindowShare(weight=0.1, per_picture=4),
+            "things": WindowShare(weight=0.25, per_picture=6),
+            "bsds": WindowShare(weight=0.1, per_picture=4),
+            "scenes": WindowShare(weight=0.15, per_picture=3),
+            "pasted": WindowShare(weight=0.15, per_picture=4),
         }
     )
     held_out_every: Annotated[int, Field(ge=2, le=10_000)] = 20

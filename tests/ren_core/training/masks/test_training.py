@@ -16,9 +16,10 @@ from ren_core.mask_head import load_mask_head, read_mask_config
 from ren_core.mask_model import MaskModel
 from ren_core.mask_prompts import MaskPrompt
 from ren_core.training.masks import run as run_module
-from ren_core.training.masks.batches import PromptDraw, draw_prompt, rough_mask
+from ren_core.training.masks.batches import PromptDraw, draw_prompt, mirrored, rough_mask
 from ren_core.training.masks.objective import mask_iou
 from ren_core.training.masks.run import MaskJob, MaskRecipe, run_mask_training
+from ren_core.training.masks.windows import WindowSample
 from ren_core.training.rle_store import ShardWriter, encode_rle, extract_regions
 from ren_core.training.trainer import Worker
 from tests.mask_cases import Squares, tiny_head
@@ -69,6 +70,17 @@ def test_rough_masks_are_near_the_thing_and_rarely_equal():
         ious.append((rough & (share > 0.5)).sum() / (rough | (share > 0.5)).sum())
     assert np.median(ious) > 0.5
     assert np.mean(np.array(ious) < 0.95) > 0.8
+
+
+def test_a_mirrored_window_has_its_thing_where_its_features_are():
+    columns = torch.arange(4.0).expand(1, 4, 4)
+    shares = np.tile(np.arange(4, dtype=np.uint8), (4, 1))
+    sample = WindowSample((columns, columns + 10, columns + 20), shares, columns + 30)
+    other = mirrored(sample)
+    for more, level in zip((0, 10, 20), other.levels, strict=True):
+        assert torch.equal(level[0] - more, torch.from_numpy(other.shares).float())
+    assert other.shares[0].tolist() == [3, 2, 1, 0]
+    assert torch.equal(other.reference, sample.reference)
 
 
 def test_iou_of_drawn_masks_by_hand():
