@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from eval.masks.trials import mask_iou
 from ren_core.command import exit_code
 from ren_core.geometry import Mask
 from ren_core.images import read_image
 from ren_core.progress import tqdm
-from ren_core.training.sources import bsds_source
+from ren_core.training.sources import bsds_source, read_labels
 from vq2d.masking.outline import SaliencyMaps
 from vq2d.masking.saliency import SIDE, Saliency
 
@@ -49,12 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_things(bsds: Path, out: Path, saliency: SaliencyMaps) -> None:
     """Link the pictures that show things, and write their masks."""
+    source, written = bsds_source(bsds), 0
     for name in ("images", "labels"):
         (out / name).mkdir(parents=True, exist_ok=True)
-    source, written = bsds_source(bsds), 0
     for entry in tqdm(source.entries, disable=None):
         salient = saliency([read_image(entry.image)], SIDE)[0]
-        things = joined([np.asarray(Image.open(file)) for file in entry.labels], salient)
+        things = joined([read_labels(file) for file in entry.labels], salient)
         if things is None:
             continue
         link = out / "images" / entry.image.name
@@ -68,7 +69,7 @@ def write_things(bsds: Path, out: Path, saliency: SaliencyMaps) -> None:
 def joined(
     segmentations: Sequence[NDArray[np.integer]], saliency: NDArray[np.float32]
 ) -> Mask | None:
-    """The pixels (H, W) of the salient segments of one annotator; None if no two agree.
+    """The pixels (H, W) of the salient segments of one annotator; None if none fits the saliency.
 
     Args:
         segmentations: Label maps (H, W), one of each annotator.
@@ -80,7 +81,7 @@ def joined(
         sizes = np.bincount(labels.ravel())
         means = np.bincount(labels.ravel(), saliency.ravel()) / np.maximum(sizes, 1)
         things = (means > SALIENT)[labels]
-        iou = (things & salient).sum() / max(int((things | salient).sum()), 1)
+        iou = mask_iou(things, salient)
         if iou >= agreement:
             best, agreement = things, iou
     return best if best is not None and LEAST < best.mean() < MOST else None
